@@ -1,0 +1,34 @@
+"""Beta-VAEs on single-cell counts whose latent axes mean something.
+
+Public names load when they are first used, so that ``import betascvi`` stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from betascvi import datasets, metrics, objectives, pl, schedules, tl
+    from betascvi.factors import Factor
+    from betascvi.model import BetaSCVI
+
+__version__ = version("betascvi")
+
+_NAMESPACES = ("datasets", "metrics", "objectives", "pl", "schedules", "tl")
+_CLASSES = {"BetaSCVI": "betascvi.model", "Factor": "betascvi.factors"}
+
+__all__ = ["BetaSCVI", "Factor", "datasets", "metrics", "objectives", "pl", "schedules", "tl"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return import_module(f"betascvi.{name}")
+    if name in _CLASSES:
+        return getattr(import_module(_CLASSES[name]), name)
+    raise AttributeError(f"module 'betascvi' has no attribute {name!r}; it has {__all__}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,16 @@
+"""Every AnnData key that betascvi reads or writes, and every registry key it adds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LATENT: Final = "X_betascvi"
+"""``obsm``: latent positions written by ``tl.embed``."""
+UNS: Final = "betascvi"
+"""``uns``: names of axes and blocks, and score tables."""
+TRUTH: Final = "betascvi_truth"
+"""``uns``: what a simulated atlas knows about itself."""
+COUNTS_LAYER: Final = "counts"
+"""``layers``: raw counts of data sets made or loaded here."""
+FACTOR_PREFIX: Final = "betascvi_factor_"
+"""Registry keys of the factor columns: prefix + name of the column."""
