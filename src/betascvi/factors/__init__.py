@@ -1,5 +1,14 @@
 """What a factor is: coding of ``obs`` columns, and the arithmetic of their overlap."""
 
+from betascvi.factors._contingency import (
+    chance_information,
+    connected_parts,
+    contingency,
+    cramers_v,
+    decides,
+    entropy,
+    mutual_information,
+)
 from betascvi.factors._factor import (
     KINDS,
     CodedFactor,
@@ -9,5 +18,28 @@ from betascvi.factors._factor import (
     code_factor,
     infer_kind,
 )
+from betascvi.factors._overlap import Overlap, Pair, bin_codes, overlap_of
+from betascvi.factors._relation import Relation, relate
 
-__all__ = ["KINDS", "CodedFactor", "Factor", "Kind", "as_factors", "code_factor", "infer_kind"]
+__all__ = [
+    "KINDS",
+    "CodedFactor",
+    "Factor",
+    "Kind",
+    "Overlap",
+    "Pair",
+    "Relation",
+    "as_factors",
+    "bin_codes",
+    "chance_information",
+    "code_factor",
+    "connected_parts",
+    "contingency",
+    "cramers_v",
+    "decides",
+    "entropy",
+    "infer_kind",
+    "mutual_information",
+    "overlap_of",
+    "relate",
+]

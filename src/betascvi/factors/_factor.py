@@ -39,6 +39,10 @@ class Factor:
             raise FactorError(f"factor {self.name!r}: kind is one of {KINDS}, got {self.kind!r}.")
 
 
+# saved models remember their factors by this path, so that the file may move
+Factor.__module__ = "betascvi.factors"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CodedFactor:
     """A factor as numbers: level codes (-1 is missing), or floats (NaN is missing)."""
@@ -67,7 +71,12 @@ def as_factors(keys: Sequence[str | Factor]) -> tuple[Factor, ...]:
 
 
 def code_factor(
-    column: Any, factor: Factor, levels: Sequence[str] | None = None, *, training: bool = False
+    column: Any,
+    factor: Factor,
+    levels: Sequence[str] | None = None,
+    *,
+    training: bool = False,
+    unseen: Literal["refuse", "missing"] = "refuse",
 ) -> CodedFactor:
     """Turn one ``obs`` column into numbers.
 
@@ -82,10 +91,12 @@ def code_factor(
         the column (its categories that occur, or its sorted values).
     training
         Refuse what a model cannot learn from: a single level, a constant, no known label.
+    unseen
+        What a level outside ``levels`` is: refused, or a missing label.
     """
     kind = factor.kind or infer_kind(column, factor.name)
     if kind == "categorical":
-        coded = _code_levels(column, factor.name, levels)
+        coded = _code_levels(column, factor.name, levels, unseen)
     else:
         coded = CodedFactor(factor.name, kind, _as_floats(column, factor.name, kind))
     if training:
@@ -120,7 +131,9 @@ def _say_how_integers_are_read(values: np.ndarray, name: str) -> None:
         )  # fmt: skip
 
 
-def _code_levels(column: Any, name: str, levels: Sequence[str] | None) -> CodedFactor:
+def _code_levels(
+    column: Any, name: str, levels: Sequence[str] | None, unseen: str = "refuse"
+) -> CodedFactor:
     values = np.asarray(column, dtype=object)
     missing = np.array([_is_missing(value) for value in values], dtype=bool)
     types = {_plain_type(value) for value in values[~missing]}
@@ -133,20 +146,22 @@ def _code_levels(column: Any, name: str, levels: Sequence[str] | None) -> CodedF
     if levels is None:
         levels = _levels_in_order(column, set(text[~missing]))
     code_of = {level: code for code, level in enumerate(levels)}
-    unseen = sorted(set(text[~missing]) - set(code_of))
-    if unseen:
+    new = sorted(set(text[~missing]) - set(code_of))
+    if new and unseen == "refuse":
         raise UnknownFactorError(
-            f"factor {name!r} has levels the model has not seen: {unseen[:5]}; "
-            f"known are {list(levels)[:20]}{_closest(unseen[0], levels)}."
+            f"factor {name!r} has levels the model has not seen: {new[:5]}; "
+            f"known are {list(levels)[:20]}{_closest(new[0], levels)}."
         )
-    codes = np.array([-1 if m else code_of[t] for t, m in zip(text, missing, strict=True)], int)
+    codes = np.array(
+        [-1 if m else code_of.get(t, -1) for t, m in zip(text, missing, strict=True)], int
+    )
     return CodedFactor(name, "categorical", codes, tuple(levels))
 
 
 def _levels_in_order(column: Any, present: set[str]) -> list[str]:
-    dtype = getattr(column, "dtype", None)
-    if hasattr(dtype, "categories"):
-        return [str(c) for c in dtype.categories if str(c) in present]
+    categories = getattr(getattr(column, "dtype", None), "categories", None)
+    if categories is not None:
+        return [str(c) for c in categories if str(c) in present]
     known = {value for value in np.asarray(column, dtype=object) if not _is_missing(value)}
     return [str(value) for value in sorted(known)]
 

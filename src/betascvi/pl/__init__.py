@@ -1,0 +1,3 @@
+"""Plots: records in, matplotlib Axes out; saving and showing are the caller's."""
+
+__all__: list[str] = []
