@@ -1,0 +1,118 @@
+"""The non-zero counts of one minibatch, and what the likelihoods need to know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """The non-zeros of a (cells, genes) matrix of counts, in any order of entries.
+
+    Build one with :meth:`from_dense` or :meth:`from_csr`, which drop stored zeros; calling the class
+    itself trusts that no entry is zero and that none is stored twice.
+
+    Parameters
+    ----------
+    index
+        Position of each entry in the flattened matrix, ``row * genes + col``.
+    row, col
+        Cell and gene of each entry.
+    value
+        Positive counts, of any dtype; fractions are allowed.
+    shape
+        Cells and genes.
+    known_log_factorial
+        Sum over genes of log x! for each cell, when the caller keeps it for the whole data set.
+    """
+
+    index: torch.Tensor
+    row: torch.Tensor
+    col: torch.Tensor
+    value: torch.Tensor
+    shape: tuple[int, int]
+    known_log_factorial: torch.Tensor | None = None
+
+    @classmethod
+    def from_dense(cls, x: torch.Tensor) -> SparseRows:
+        """Non-zeros of a dense (cells, genes) matrix."""
+        if x.ndim != 2:
+            raise ValueError(f"counts must be (cells, genes); got shape {tuple(x.shape)}.")
+        flat = x.reshape(-1)
+        index = flat.nonzero().squeeze(1)
+        n_genes = x.shape[1]
+        row = index.div(n_genes, rounding_mode="floor") if n_genes else index
+        return cls(index, row, index - row * n_genes, flat[index], (x.shape[0], n_genes))
+
+    @classmethod
+    def from_csr(
+        cls,
+        crow: torch.Tensor,
+        col: torch.Tensor,
+        value: torch.Tensor,
+        n_genes: int,
+        log_factorial: torch.Tensor | None = None,
+    ) -> SparseRows:
+        """Entries of compressed sparse rows; index and count dtypes may be the smallest that fit.
+
+        ``log_factorial`` (cells,): the sums over genes of log x!, if they are at hand.
+        """
+        n_cells = crow.shape[0] - 1
+        crow, col = crow.long(), col.long()
+        cells = torch.arange(n_cells, device=col.device)
+        row = cells.repeat_interleave(crow.diff(), output_size=col.shape[0])
+        kept = value != 0
+        if not bool(kept.all()):
+            row, col, value = row[kept], col[kept], value[kept]
+        index = row * n_genes + col
+        return cls(index, row, col, value, (n_cells, n_genes), log_factorial)
+
+    @cached_property
+    def log_factorial(self) -> torch.Tensor:
+        """Sum over genes of log x! for each cell, in double precision."""
+        if self.known_log_factorial is not None:
+            return self.known_log_factorial
+        value = self.value[self.beyond_one].double()
+        total = torch.zeros(self.shape[0], dtype=torch.float64, device=value.device)
+        return total.index_add_(0, self.row[self.beyond_one], torch.lgamma(value + 1.0))
+
+    @cached_property
+    def beyond_one(self) -> torch.Tensor:
+        """Entries whose count is not one; log 1! and the rising factorial of one vanish."""
+        return (self.value != 1).nonzero().squeeze(1)
+
+    def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """The (cells, genes) matrix of counts."""
+        n_cells, n_genes = self.shape
+        flat = torch.zeros(n_cells * n_genes, dtype=dtype, device=self.value.device)
+        return flat.index_copy_(0, self.index, self.value.to(dtype)).view(n_cells, n_genes)
+
+    def repeat(self, times: int) -> SparseRows:
+        """The same cells ``times`` over, one whole copy after the other."""
+        if times == 1:
+            return self
+        n_cells, n_genes = self.shape
+        copies = torch.arange(times, device=self.row.device)[:, None]
+        return SparseRows(
+            (self.index + copies * (n_cells * n_genes)).reshape(-1),
+            (self.row + copies * n_cells).reshape(-1),
+            self.col.repeat(times),
+            self.value.repeat(times),
+            (times * n_cells, n_genes),
+            self.log_factorial.repeat(times),
+        )
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        """The same rows on another device."""
+        known = self.known_log_factorial
+        return SparseRows(
+            self.index.to(device),
+            self.row.to(device),
+            self.col.to(device),
+            self.value.to(device),
+            self.shape,
+            None if known is None else known.to(device),
+        )
