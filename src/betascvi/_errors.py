@@ -28,3 +28,9 @@ class TrainingError(RuntimeError):
 
 class NotIdentifiableError(ValueError):
     """The design of the data cannot tell two factors apart."""
+
+
+class UnknownDataSetError(KeyError):
+    """No data set of this name; the message offers the closest."""
+
+    __str__ = UnknownFactorError.__str__

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+FACTORS = ("cell_type", "condition", "batch", "donor")
+"""The categorical factors, in the order in which their levels are drawn."""
+
 Codes = dict[str, np.ndarray]
 LevelNames = Mapping[str, tuple[str, ...]]
 

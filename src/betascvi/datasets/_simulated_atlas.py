@@ -13,6 +13,7 @@ from scipy import sparse
 from betascvi._errors import CountsError
 from betascvi._keys import COUNTS_LAYER, TRUTH
 from betascvi.datasets._designs import draw_codes, independent
+from betascvi.datasets._negative_binomial import draw_negative_binomial
 from betascvi.datasets._programs import draw_baseline, draw_dispersion, draw_programs
 from betascvi.datasets._settings import Effects, Levels, Sequencing
 from betascvi.datasets._truth import Truth
@@ -154,26 +155,29 @@ def _draw_counts(truth: Truth, rng: np.random.Generator) -> sparse.csr_matrix:
     theta = truth.dispersion[truth.kept]
     chunks = []
     for _, rates in truth.stream():
-        expected = rates[:, truth.kept]
-        counts = _gamma_poisson(expected, theta, rng)
+        expected = rates.take(truth.kept, axis=1)
+        counts = draw_negative_binomial(expected, theta, rng)
         for _ in range(MAX_REDRAWS):
-            empty = np.flatnonzero(counts.sum(1) == 0)
+            empty = np.flatnonzero(np.diff(counts.indptr) == 0)
             if not len(empty):
                 break
-            counts[empty] = _gamma_poisson(expected[empty], theta, rng)
+            redrawn = draw_negative_binomial(expected[empty], theta, rng)
+            counts = counts + _rows_at(empty, counts.shape[0]) @ redrawn
         else:
             raise CountsError(
                 f"{len(empty)} cells stay without a count at a median library size of "
                 f"{np.median(truth.codes['library_size']):.3g}; raise counts_per_gene or n_genes."
             )
-        chunks.append(sparse.csr_matrix(counts.astype(np.float32)))
-    return sparse.csr_matrix(sparse.vstack(chunks, format="csr"))
+        chunks.append(counts)
+    drawn = sparse.csr_matrix(sparse.vstack(chunks, format="csr"))
+    drawn.sort_indices()
+    return drawn
 
 
-def _gamma_poisson(rates: np.ndarray, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    gammas = rng.standard_gamma(np.broadcast_to(theta, rates.shape))
-    counts: np.ndarray = rng.poisson(gammas * (rates / theta))
-    return counts
+def _rows_at(rows: np.ndarray, n_rows: int) -> sparse.csr_matrix:
+    """(n_rows, rows) matrix that puts row k of what it multiplies at ``rows[k]``."""
+    ones = np.ones(len(rows), dtype=np.float32)
+    return sparse.csr_matrix((ones, (rows, np.arange(len(rows)))), shape=(n_rows, len(rows)))
 
 
 def _names(what: str, count: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from betascvi._errors import UnknownFactorError
 from betascvi._keys import TRUTH
+from betascvi.datasets._designs import FACTORS
 from betascvi.datasets._programs import RESPONSE
 
 CHUNK = 1024
@@ -62,7 +63,7 @@ class Truth:
         arrays = ("baseline", "dispersion", "genes")
         return cls(
             design=str(stored["design"]),
-            levels={name: tuple(map(str, names)) for name, names in stored["levels"].items()},
+            levels={name: tuple(map(str, stored["levels"][name])) for name in FACTORS},
             codes={name: np.asarray(values)[cells] for name, values in stored["codes"].items()},
             programs={name: np.asarray(values) for name, values in stored["programs"].items()},
             cells=np.asarray(stored["cells"])[cells],
@@ -98,7 +99,7 @@ class Truth:
             changed = changed.changed({"library_size": library_size})
         out = np.empty((len(self.cells), len(self.kept)), dtype=np.float32)
         for rows, rates in changed.stream():
-            out[rows] = rates[:, self.kept]
+            out[rows] = rates.take(self.kept, axis=1)
         return out
 
     def changed(self, changes: Mapping[str, Any]) -> Truth:
@@ -150,21 +151,20 @@ class Truth:
 
     def stream(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of cells with their expected counts over all simulated genes."""
+        programs = self.programs
+        biology = self.baseline + programs["cell_type"][:, None] + programs["condition"]
+        biology = biology + programs[RESPONSE]  # (cell types, conditions, genes)
+        origin = programs["batch"][:, None] + programs["donor"]  # (batches, donors, genes)
         for start in range(0, len(self.cells), CHUNK):
             rows = slice(start, start + CHUNK)
-            codes = {name: values[rows] for name, values in self.codes.items()}
-            rates = np.exp(self._log_rates(codes))
-            rates *= (codes["library_size"] / rates.sum(1))[:, None]
+            code = {name: values[rows] for name, values in self.codes.items()}
+            circle = np.stack([np.cos(code["phase_angle"]), np.sin(code["phase_angle"])], axis=1)
+            log_rates = circle @ programs["phase_angle"]
+            log_rates += biology[code["cell_type"], code["condition"]]
+            log_rates += origin[code["batch"], code["donor"]]
+            rates = np.exp(log_rates, out=log_rates)
+            rates *= (code["library_size"] / rates.sum(1))[:, None]
             yield rows, rates
-
-    def _log_rates(self, codes: Mapping[str, np.ndarray]) -> np.ndarray:
-        log_rates: np.ndarray = self.programs[RESPONSE][codes["cell_type"], codes["condition"]]
-        log_rates += self.baseline
-        for factor in self.levels:
-            log_rates += self.programs[factor][codes[factor]]
-        angle = codes["phase_angle"]
-        log_rates += np.stack([np.cos(angle), np.sin(angle)], 1) @ self.programs["phase_angle"]
-        return log_rates
 
     def to_frame(self) -> pd.DataFrame:
         """The true gene programs: genes at hand x programs, log-fold changes.
