@@ -25,6 +25,8 @@ class Score:
     """(axes, factors) matrix behind the value."""
     parts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Named companions of the headline figure."""
+    details: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    """Named arrays behind the value: per axis, per factor of a part, per pair of models."""
 
     def __float__(self) -> float:
         return float(self.value)

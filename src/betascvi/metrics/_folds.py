@@ -1,0 +1,42 @@
+"""Which cells a probe is fitted on and which it is asked about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+
+def deal_folds(
+    levels: Int[np.ndarray, " cells"],
+    n_folds: int,
+    rng: np.random.Generator,
+    groups: Shaped[np.ndarray, " cells"] | None = None,
+) -> Int[np.ndarray, " cells"]:
+    """Fold of each cell: levels spread evenly, a group (copies, a donor) never divided."""
+    if groups is None:
+        return _deal(levels, n_folds, rng)
+    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    return _deal(levels[first], n_folds, rng)[group_of]
+
+
+def _deal(levels: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:
+    shuffled = rng.permutation(levels.size)
+    by_level = shuffled[np.argsort(levels[shuffled], kind="stable")]
+    folds = np.empty(levels.size, dtype=np.intp)
+    # Dealt on across levels, so that folds stay of one size where levels are rare.
+    folds[by_level] = np.arange(levels.size) % n_folds
+    return folds
+
+
+def as_groups(groups: Any, n_cells: int) -> np.ndarray | None:
+    """Group of each cell as an array, or None where every cell stands alone."""
+    if groups is None:
+        return None
+    array = np.asarray(groups)
+    if array.shape != (n_cells,):
+        raise ValueError(
+            f"groups holds one label a cell: ({n_cells},) expected, got {array.shape}."
+        )
+    return array
