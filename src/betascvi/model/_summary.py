@@ -1,0 +1,101 @@
+"""One line of log after training, from a streamed look at some of the training cells."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from betascvi.objectives import Objective
+from betascvi.schedules import Weight, target_of, weight_at
+
+logger = logging.getLogger(__name__)
+
+ACTIVE_NATS = 0.01
+"""An axis whose mean KL is below this carries nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """What a run of training ended with."""
+
+    weights: Mapping[str, float]
+    """Realised weight of each penalty at the last minibatch."""
+    n_active: int
+    n_axes: int
+    kl_bits: float
+    elbo: float
+    """Of the held-out cells where there are any, else of the training cells; nats per cell."""
+
+    def __str__(self) -> str:
+        weights = ", ".join(f"{name} {value:.3g}" for name, value in self.weights.items())
+        return (
+            f"realised weights: {weights or 'none'}; {self.n_active} of {self.n_axes} axes active; "
+            f"KL {self.kl_bits:.1f} bits; ELBO {self.elbo:.1f}"
+        )
+
+
+def summarise(
+    objective: Objective, progress: float, moments: tuple[np.ndarray, np.ndarray], history: Any
+) -> TrainingSummary:
+    """Summary from posterior means and variances of some training cells, and the history."""
+    mean, variance = moments
+    kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
+    return TrainingSummary(
+        {name: weight_at(weight, progress) for name, weight in objective.weights.items()},
+        int((kl >= ACTIVE_NATS).sum()),
+        kl.size,
+        float(kl.sum() / math.log(2)),
+        _last_elbo(history or {}),
+    )
+
+
+def warn_unfinished(objective: Objective, progress: float, *, was_cut_short: bool) -> None:
+    """Say which weights did not get where their schedule was to take them."""
+    for name, weight in objective.weights.items():
+        target = target_of(weight)
+        if was_cut_short and not _reaches(weight, target, progress):
+            warnings.warn(
+                f"training stopped at {progress:.0%} of max_epochs, before the schedule of {name!r} "
+                f"was done: its weight is {weight_at(weight, progress):.3g}, not {target:.3g}. "
+                "Raise early_stopping_patience or let the schedule end earlier.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def warn_unreachable(objective: Objective) -> None:
+    """Say before training which schedules cannot get to their own target."""
+    for name, weight in objective.weights.items():
+        target = target_of(weight)
+        if not _reaches(weight, target, 1.0):
+            warnings.warn(
+                f"the schedule of {name!r} ends at {weight_at(weight, 1.0):.3g}, short of "
+                f"{target:.3g}: {weight!r}. Let it end within the training (end or centre + "
+                "a few widths below 1).",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _reaches(weight: Weight, target: float, progress: float) -> bool:
+    reached = weight_at(weight, progress)
+    span = abs(target - weight_at(weight, 0.0))
+    return abs(reached - target) <= 0.02 * max(span, abs(target), 1e-12)
+
+
+def _last_elbo(history: Mapping[str, Any]) -> float:
+    for key in ("elbo_validation", "elbo_train"):
+        if key in history and len(history[key]):
+            return -float(history[key].iloc[-1, 0])
+    return float("nan")
+
+
+def cells_to_look_at(n_cells: int, n_epochs: int) -> int:
+    """How many training cells the summary encodes: at most 2 % of what training encoded."""
+    return int(min(n_cells, 5000, max(50, 0.02 * n_cells * max(n_epochs, 1))))

@@ -1,0 +1,279 @@
+"""scvi-tools' VAE whose loss asks an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from scvi import REGISTRY_KEYS
+from scvi.module import VAE
+from scvi.module._constants import MODULE_KEYS
+from scvi.module.base import LossOutput, auto_move_data
+from scvi.utils import unsupported_if_adata_minified
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+from typing_extensions import override
+
+from betascvi.module._decoded import Decoded
+from betascvi.module._decoders import JointDecoder
+from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood
+from betascvi.objectives import BetaVAE, Draws, LossTerms, Objective, Step
+from betascvi.objectives._estimators import kl_per_axis
+
+DECODED_KEY = "decoded"
+
+
+class BetaVAEModule(VAE):
+    """A VAE on counts with an objective, and without parameters that receive no gradient.
+
+    Arguments are scvi-tools' (:class:`scvi.module.VAE`) and three of ours. They stand here one by
+    one because loading a model rebuilds the module from this signature.
+
+    Parameters
+    ----------
+    objective
+        What is minimised; the plain evidence lower bound by default.
+    is_embedding
+        The data are real-valued (a PCA), not counts: no logarithm, no library size.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (scvi-tools' constructor: see the docstring)
+        self,
+        n_input: int,
+        n_batch: int = 0,
+        n_labels: int = 0,
+        n_hidden: int = 128,
+        n_latent: int = 10,
+        n_layers: int = 1,
+        n_continuous_cov: int = 0,
+        n_cats_per_cov: list[int] | None = None,
+        dropout_rate: float = 0.1,
+        dispersion: Literal["gene", "gene-batch", "gene-label", "gene-cell"] = "gene",
+        log_variational: bool = True,
+        gene_likelihood: Literal["zinb", "nb", "poisson", "normal"] = "nb",
+        latent_distribution: Literal["normal"] = "normal",
+        encode_covariates: bool = False,
+        deeply_inject_covariates: bool = True,
+        batch_representation: Literal["one-hot", "embedding"] = "one-hot",
+        use_batch_norm: Literal["encoder", "decoder", "none", "both"] = "both",
+        use_layer_norm: Literal["encoder", "decoder", "none", "both"] = "none",
+        use_size_factor_key: bool = False,
+        use_observed_lib_size: bool = True,
+        extra_payload_autotune: bool = False,
+        library_log_means: Any = None,
+        library_log_vars: Any = None,
+        var_activation: Callable[[Tensor], Tensor] | None = None,
+        extra_encoder_kwargs: dict[str, Any] | None = None,
+        extra_decoder_kwargs: dict[str, Any] | None = None,
+        batch_embedding_kwargs: dict[str, Any] | None = None,
+        objective: Objective | None = None,
+        is_embedding: bool = False,
+    ) -> None:
+        arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
+        for ours in ("objective", "is_embedding"):
+            arguments.pop(ours)
+        super().__init__(**arguments)
+        self.objective = objective or BetaVAE()
+        self.is_embedding = is_embedding
+        self.likelihood: Likelihood = (
+            EmbeddingLikelihood() if is_embedding else LIKELIHOODS[gene_likelihood]
+        )
+        self.objective_state = self.objective.make_state(n_latent)
+        self._drop_dead_parameters(n_cats_per_cov, n_continuous_cov, use_batch_norm,
+                                   use_layer_norm, deeply_inject_covariates, extra_decoder_kwargs)  # fmt: skip
+
+    def _drop_dead_parameters(
+        self,
+        n_cats_per_cov: list[int] | None,
+        n_continuous_cov: int,
+        use_batch_norm: str,
+        use_layer_norm: str,
+        deeply_inject_covariates: bool,
+        extra_decoder_kwargs: dict[str, Any] | None,
+    ) -> None:
+        """Replace what scvi-tools builds and never reads under our options."""
+        self.l_encoder = None
+        if not self.likelihood.has_dispersion and hasattr(self, "px_r"):
+            del self.px_r
+        embeds_batch = self.batch_representation == "embedding"
+        batch_width = (
+            self.get_embedding(REGISTRY_KEYS.BATCH_KEY).embedding_dim if embeds_batch else 0
+        )
+        self.decoder = JointDecoder(
+            self.n_latent + n_continuous_cov + batch_width,
+            self.n_input,
+            has_dispersion=self.likelihood.has_dispersion and self.dispersion == "gene-cell",
+            has_dropout=self.likelihood.has_dropout,
+            n_cat_list=([] if embeds_batch else [self.n_batch]) + list(n_cats_per_cov or []),
+            n_layers=self.n_layers,
+            n_hidden=self.n_hidden,
+            inject_covariates=deeply_inject_covariates,
+            use_batch_norm=use_batch_norm in {"decoder", "both"},
+            use_layer_norm=use_layer_norm in {"decoder", "both"},
+            **(extra_decoder_kwargs or {}),
+        )
+
+    @override
+    def forward(
+        self, tensors: dict[str, Tensor], *args: Any, compute_loss: bool = True, **kwargs: Any
+    ) -> Any:
+        """scvi-tools' pass; the dense p(x | z) is left unbuilt where only the loss is asked for."""
+        if compute_loss:
+            generative_kwargs = kwargs.get("generative_kwargs") or {}
+            kwargs["generative_kwargs"] = {"as_distribution": False, **generative_kwargs}
+        return super().forward(tensors, *args, compute_loss=compute_loss, **kwargs)
+
+    @auto_move_data
+    @override
+    def _regular_inference(self, x: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        outputs: dict[str, Any] = super()._regular_inference(x, *args, **kwargs)
+        if self.is_embedding:  # a PCA has no library size; its sum may be negative
+            outputs[MODULE_KEYS.LIBRARY_KEY] = torch.zeros_like(outputs[MODULE_KEYS.LIBRARY_KEY])
+        return outputs
+
+    @auto_move_data
+    @override
+    def generative(
+        self,
+        z: Tensor,
+        library: Tensor,
+        batch_index: Tensor,
+        cont_covs: Tensor | None = None,
+        cat_covs: Tensor | None = None,
+        size_factor: Tensor | None = None,
+        y: Tensor | None = None,
+        transform_batch: Tensor | int | None = None,
+        *,
+        as_distribution: bool = True,
+    ) -> dict[str, Any]:
+        """Decode. ``as_distribution=False`` leaves the dense p(x | z) unbuilt."""
+        if transform_batch is not None:
+            batch_index = torch.ones_like(batch_index) * transform_batch
+        inputs, categories = self._decoder_inputs(z, batch_index, cont_covs, cat_covs)
+        heads = self.decoder(inputs, *categories)
+        decoded = Decoded(
+            heads.logits,
+            size_factor if self.use_size_factor_key and size_factor is not None else library,
+            self._log_dispersion(heads.log_dispersion, batch_index, y),
+            heads.dropout_logits,
+            "softplus" if self.use_size_factor_key else "softmax",
+        )
+        return {
+            MODULE_KEYS.PX_KEY: self.likelihood.distribution(decoded) if as_distribution else None,
+            MODULE_KEYS.PL_KEY: None,
+            MODULE_KEYS.PZ_KEY: Normal(
+                torch.zeros_like(z), torch.ones_like(z), validate_args=False
+            ),
+            DECODED_KEY: decoded,
+        }
+
+    def _decoder_inputs(
+        self, z: Tensor, batch_index: Tensor, cont_covs: Tensor | None, cat_covs: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Latent positions beside continuous covariates, and categorical covariates apart."""
+        parts = [z]
+        if cont_covs is not None:
+            parts.append(cont_covs)
+        categories = () if cat_covs is None else torch.split(cat_covs, 1, dim=1)
+        if self.batch_representation == "embedding":
+            parts.append(self.compute_embedding(REGISTRY_KEYS.BATCH_KEY, batch_index))
+        else:
+            categories = (batch_index, *categories)
+        if len(parts) > 1:
+            parts = [part.expand(*z.shape[:-1], part.shape[-1]) for part in parts]
+        return torch.cat(parts, dim=-1), categories
+
+    def _log_dispersion(
+        self, per_cell: Tensor | None, batch_index: Tensor, y: Tensor | None
+    ) -> Tensor | None:
+        if not self.likelihood.has_dispersion or self.dispersion == "gene-cell":
+            return per_cell
+        if self.dispersion == "gene":
+            return self.px_r
+        levels = batch_index if self.dispersion == "gene-batch" else y
+        assert levels is not None  # scvi-tools hands labels over with every minibatch
+        return self.px_r.T[levels.squeeze(-1).long()]
+
+    @unsupported_if_adata_minified
+    @override
+    def loss(
+        self,
+        tensors: dict[str, Tensor],
+        inference_outputs: dict[str, Any],
+        generative_outputs: dict[str, Any],
+        *,
+        progress: float = 1.0,
+        n_obs: int = 1,
+        critic: nn.Module | None = None,
+        **_of_scvi_tools: float,
+    ) -> LossOutput:
+        """The objective's loss of one minibatch; ``kl_local`` is the raw KL whatever it is.
+
+        scvi-tools' evaluations hand over a ``kl_weight``; weights belong to the objective here.
+        """
+        qz: Normal = inference_outputs[MODULE_KEYS.QZ_KEY]
+        z = inference_outputs[MODULE_KEYS.Z_KEY]
+        pz = self._prior(qz)
+        reconstruction = self.likelihood.negative_log_likelihood(
+            tensors[REGISTRY_KEYS.X_KEY], generative_outputs[DECODED_KEY]
+        )
+        kl = kl_per_axis(qz, pz).sum(-1)
+        if z.dim() == 3:  # importance samples: only the reconstruction is asked for
+            return LossOutput(reconstruction.mean(), reconstruction, kl.expand_as(reconstruction))
+        step = Step(
+            reconstruction, qz, pz, z, progress, n_obs,
+            resample=self._resampler(tensors, inference_outputs),
+            make_px=self._px_maker(generative_outputs[DECODED_KEY]),
+            x=tensors[REGISTRY_KEYS.X_KEY],
+            blocks={"free": slice(0, self.n_latent)},
+            state=self.objective_state,
+            critic=critic,
+        )  # fmt: skip
+        return self._loss_output(self.objective(step), reconstruction, kl, tensors, z)
+
+    def _prior(self, qz: Normal) -> Normal:
+        return Normal(torch.zeros_like(qz.loc), torch.ones_like(qz.loc), validate_args=False)
+
+    def _resampler(
+        self, tensors: dict[str, Tensor], inference_outputs: dict[str, Any]
+    ) -> Callable[[int], Draws]:
+        def resample(k: int) -> Draws:
+            z = inference_outputs[MODULE_KEYS.QZ_KEY].rsample((k,))
+            library = inference_outputs[MODULE_KEYS.LIBRARY_KEY].expand(k, -1, -1)
+            outputs = {MODULE_KEYS.Z_KEY: z, MODULE_KEYS.LIBRARY_KEY: library}
+            decoded = self.generative(
+                **self._get_generative_input(tensors, outputs), as_distribution=False
+            )[DECODED_KEY]
+            x = tensors[REGISTRY_KEYS.X_KEY]
+            return Draws(z, self.likelihood.negative_log_likelihood(x, decoded))
+
+        return resample
+
+    def _px_maker(self, decoded: Decoded) -> Callable[[], Distribution]:
+        return lambda: self.likelihood.distribution(decoded)
+
+    def _loss_output(
+        self,
+        terms: LossTerms,
+        reconstruction: Tensor,
+        kl: Tensor,
+        tensors: dict[str, Tensor],
+        z: Tensor,
+    ) -> LossOutput:
+        extra: dict[str, Any] = {}
+        for name, term in terms.penalties.items():
+            extra[name] = term.value.detach().mean()
+            extra[f"{name}_weight"] = torch.as_tensor(term.weight).detach().float()
+        if self.extra_payload_autotune:
+            extra |= {
+                "z": z,
+                "batch": tensors[REGISTRY_KEYS.BATCH_KEY],
+                "labels": tensors[REGISTRY_KEYS.LABELS_KEY],
+            }
+        return LossOutput(
+            loss=terms.total(),
+            reconstruction_loss=reconstruction,
+            kl_local={MODULE_KEYS.KL_Z_KEY: kl},
+            extra_metrics=extra,
+        )

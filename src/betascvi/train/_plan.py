@@ -1,0 +1,175 @@
+"""Training plan: hands the clock to the loss, logs raw terms and weights apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from scvi.module.base import LossOutput
+from scvi.train import TrainingPlan
+from torch import Tensor, nn
+from typing_extensions import override
+
+from betascvi._errors import TrainingError
+from betascvi.module import BetaVAEModule
+from betascvi.train._running_means import RunningMeans
+
+_SCVI_WARMUP = ("n_epochs_kl_warmup", "n_steps_kl_warmup", "max_kl_weight", "min_kl_weight")
+
+
+class ObjectivePlan(TrainingPlan):
+    """scvi-tools' plan with one clock: the fraction of the training done.
+
+    Parameters
+    ----------
+    module
+        The module to train.
+    holds_final_weights
+        Schedules stand at their final value throughout (a second ``train()``).
+    state_lr
+        Learning rate of what the objective itself learns.
+    **plan_kwargs
+        Arguments of :class:`scvi.train.TrainingPlan` but for its KL warm-up.
+    """
+
+    def __init__(
+        self,
+        module: BetaVAEModule,
+        *,
+        holds_final_weights: bool = False,
+        state_lr: float = 1e-2,
+        **plan_kwargs: Any,
+    ) -> None:
+        for name in _SCVI_WARMUP:
+            if name in plan_kwargs:
+                raise ValueError(
+                    f"plan_kwargs has {name!r}, scvi-tools' KL warm-up; here weights belong to the "
+                    "objective: BetaSCVI(adata, objective=BetaVAE(beta=schedules.Linear(0, 1)))."
+                )
+        super().__init__(module, **plan_kwargs)
+        self.holds_final_weights = holds_final_weights
+        self.state_lr = state_lr
+        self.realised_progress = 0.0
+        self._means = {"train": RunningMeans(), "validation": RunningMeans()}
+        self._last_good: dict[str, Tensor] = {}
+
+    def progress_at(self, batch_idx: int) -> float:
+        """The clock: fraction of the training done before this minibatch."""
+        if self.holds_final_weights:
+            return 1.0
+        trainer = self.trainer
+        n_epochs, n_minibatches = trainer.max_epochs, trainer.num_training_batches
+        if n_epochs is None or n_epochs < 0 or not math.isfinite(n_minibatches):
+            return min(trainer.global_step / max(trainer.max_steps, 1), 1.0)
+        return min((self.current_epoch + batch_idx / n_minibatches) / n_epochs, 1.0)
+
+    @override
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        self.realised_progress = self.progress_at(batch_idx)
+        with _running_statistics_for_lone_cells(self.module, batch):
+            output = self._loss_of(batch)
+        self._refuse_non_finite(output)
+        self._means["train"].add(output)
+        self._collect_for_autotune(output, "training")
+        return output.loss
+
+    @override
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        output = self._loss_of(batch)
+        self._means["validation"].add(output)
+        self._collect_for_autotune(output, "validation")
+
+    def _loss_of(self, batch: dict[str, Tensor]) -> LossOutput:
+        self.loss_kwargs["progress"] = self.realised_progress
+        _, _, output = self.module(
+            batch,
+            loss_kwargs=self.loss_kwargs,
+            get_inference_input_kwargs={"full_forward_pass": not self.update_only_decoder},
+        )
+        return output
+
+    def _collect_for_autotune(self, output: LossOutput, stage: str) -> None:
+        # scvi-tools' Scib callback reads z, batch and labels; they are there when asked for
+        if "z" in output.extra_metrics:
+            self.prepare_scib_autotune(output.extra_metrics, stage)
+
+    @override
+    def on_train_epoch_start(self) -> None:
+        state = self.module.state_dict()
+        # an update can spoil weights one minibatch before the loss shows it
+        if all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
+            self._last_good = {k: v.detach().clone() for k, v in state.items()}
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train")
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("validation")
+
+    def _log_epoch(self, mode: str) -> None:
+        means = self._means[mode].read_and_reset()
+        if not means:
+            return
+        loss_name = "train_loss" if mode == "train" else "validation_loss"
+        self.log(
+            loss_name, means.pop("loss"), prog_bar=mode == "train", sync_dist=self.use_sync_dist
+        )
+        for name, value in means.items():
+            # a weight is the same for both sets of cells and moves with training
+            if name.endswith("_weight"):
+                if mode == "train":
+                    self.log(name, value, sync_dist=self.use_sync_dist)
+                continue
+            self.log(f"{name}_{mode}", value, sync_dist=self.use_sync_dist)
+
+    def _refuse_non_finite(self, output: LossOutput) -> None:
+        if torch.isfinite(output.loss):
+            return
+        parts = {**output.reconstruction_loss, **output.kl_local, **output.extra_metrics}
+        bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
+        self.module.load_state_dict(self._last_good)
+        raise TrainingError(
+            f"training stopped in epoch {self.current_epoch + 1}: the loss is {output.loss.item()}, "
+            f"first in {bad or ['the weighted sum']}. The model keeps its weights from the start of "
+            "this epoch; try a lower learning rate (plan_kwargs={'lr': 1e-4}) or look for extreme "
+            "counts."
+        )
+
+    @override
+    def configure_optimizers(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().configure_optimizers()
+        state = self.module.objective_state
+        if state is not None and any(True for _ in state.parameters()):
+            _give_own_learning_rate(config["optimizer"], list(state.parameters()), self.state_lr)
+        return config
+
+
+def _give_own_learning_rate(
+    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], lr: float
+) -> None:
+    own = {id(parameter) for parameter in parameters}
+    group = optimizer.param_groups[0]
+    group["params"] = [p for p in group["params"] if id(p) not in own]
+    # what an objective learns is a weight of the loss: decay would pull it towards zero
+    optimizer.add_param_group({"params": parameters, "lr": lr, "weight_decay": 0.0})
+
+
+@contextmanager
+def _running_statistics_for_lone_cells(
+    module: nn.Module, batch: dict[str, Tensor]
+) -> Iterator[None]:
+    """Batch norm cannot take statistics of one cell: it uses its running ones instead."""
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d) and m.training]
+    is_alone = next(iter(batch.values())).shape[0] == 1
+    for norm in norms if is_alone else ():
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms if is_alone else ():
+            norm.train()
