@@ -1,5 +1,7 @@
 """Tools: an embedding or a fitted model in, a record out."""
 
+from betascvi.tl._leak import Probing
+from betascvi.tl._leakage import Leak, Leakage, leakage
 from betascvi.tl._overlap import overlap
 
-__all__ = ["overlap"]
+__all__ = ["Leak", "Leakage", "Probing", "leakage", "overlap"]
