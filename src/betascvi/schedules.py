@@ -79,6 +79,9 @@ class Constant(Schedule):
 
     weight: float
 
+    def __post_init__(self) -> None:
+        _check_finite(self, weight=self.weight)
+
     @override
     def __call__(self, progress: float) -> float:
         return float(self.weight)
@@ -176,7 +179,7 @@ class Cyclical(Schedule):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Schedule):
             raise ValueError(f"Cyclical wraps a schedule, got {self.inner!r}.")
-        if not isinstance(self.cycles, int) or self.cycles < 1:
+        if not isinstance(self.cycles, int) or isinstance(self.cycles, bool) or self.cycles < 1:
             raise ValueError(f"Cyclical: cycles is a whole number from 1, got {self.cycles!r}.")
 
     @override
@@ -211,6 +214,7 @@ class Staged(Schedule):
             raise ValueError(
                 f"Staged takes pairs (fraction, weight) from 0.0 upwards, got {self.stages!r}."
             )
+        _check_finite(self, **{f"the weight from {at:g}": weight for at, weight in stages})
 
     @override
     def __call__(self, progress: float) -> float:

@@ -32,7 +32,7 @@ def resolve(objective: "str | Objective | None") -> Objective:
         raise ValueError(
             f"objective is the class {objective.__name__}; call it: {objective.__name__}(...)."
         )
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         close = get_close_matches(str(objective), OBJECTIVES, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(f"no objective {objective!r}; known are {sorted(OBJECTIVES)}{hint}")
