@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 
@@ -42,7 +43,7 @@ class SparseRows:
         if x.ndim != 2:
             raise ValueError(f"counts must be (cells, genes); got shape {tuple(x.shape)}.")
         flat = x.reshape(-1)
-        index = flat.nonzero().squeeze(1)
+        index = positions(flat != 0)
         n_genes = x.shape[1]
         row = index.div(n_genes, rounding_mode="floor") if n_genes else index
         return cls(index, row, index - row * n_genes, flat[index], (x.shape[0], n_genes))
@@ -82,7 +83,7 @@ class SparseRows:
     @cached_property
     def beyond_one(self) -> torch.Tensor:
         """Entries whose count is not one; log 1! and the rising factorial of one vanish."""
-        return (self.value != 1).nonzero().squeeze(1)
+        return positions(self.value != 1)
 
     def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The (cells, genes) matrix of counts."""
@@ -116,3 +117,10 @@ class SparseRows:
             self.shape,
             None if known is None else known.to(device),
         )
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Where a flat mask holds; on a CPU numpy finds them in a fraction of torch's time."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero().squeeze(1)

@@ -91,4 +91,4 @@ def log_rising_factorial(
     slope = theta * (log1p_minus(y) + 0.5 * x * inverse_a * inverse_b + digamma) + x * (
         1.0 / z + theta * harmonic - shift * inverse_a
     )
-    return log_ratio, slope
+    return log_ratio, torch.where(x == 1.0, 0.0, slope)  # psi(1 + theta) - psi(theta) = 1 / theta

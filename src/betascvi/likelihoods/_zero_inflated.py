@@ -5,15 +5,11 @@ from __future__ import annotations
 import torch
 
 from betascvi.likelihoods._fused import Evaluation, Needs, Parameters, fused
-from betascvi.likelihoods._negative_binomial import (
-    Terms,
-    cost_by_dispersion,
-    negative_binomial_terms,
-    subtract_at_counts,
-)
-from betascvi.likelihoods._rate import Normalise, gradient_to_logits, log_share
-from betascvi.likelihoods._rows import SparseRows
+from betascvi.likelihoods._negative_binomial import differentiate, negative_binomial_terms
+from betascvi.likelihoods._rate import Normalise
+from betascvi.likelihoods._rows import SparseRows, positions
 from betascvi.likelihoods._special import softplus
+from betascvi.likelihoods._terms import sum_over_genes
 
 
 def zero_inflated_negative_binomial(
@@ -56,50 +52,39 @@ def zero_inflated_negative_binomial(
 
 
 def _evaluate(rows: SparseRows, at: Parameters, normalise: Normalise, needs: Needs) -> Evaluation:
-    assert at.log_dispersion is not None
     assert at.dropout_logits is not None
-    share = log_share(at.logits, normalise)
-    terms = negative_binomial_terms(rows, share + at.log_library, at.log_dispersion)
-    kept = -at.dropout_logits  # log odds of not being dropped
-    kept_at = kept.reshape(-1)[rows.index]
-    cost = _cost_of_zero(kept, terms.cost)
-    at_counts = terms.cost.reshape(-1)[rows.index] + softplus(-kept_at) - terms.gain
-    cost.view(-1)[rows.index] = at_counts
-    outcome = Evaluation(cost.sum(1) + rows.log_factorial.to(cost.dtype))
-    # Chance that a zero is the negative binomial's own; every count is.
-    own = torch.sigmoid(kept - terms.cost)
-    own.view(-1)[rows.index] = 1.0
-    _differentiate(outcome, rows, terms, own, needs)
+    terms = negative_binomial_terms(rows, at, normalise, needs)
+    # kept: chance that a count is not dropped; own: chance that a zero is not, once it is seen.
+    kept = torch.sigmoid(-at.dropout_logits)
+    log_odds = -at.dropout_logits - terms.cost
+    own = torch.sigmoid(log_odds)
+    loss = torch.expm1(-terms.cost).mul_(kept)
+    gain = terms.gain - softplus(at.dropout_logits.reshape(-1)[rows.index])
+    cost = _cost_of_zero(loss, terms.cost, at.dropout_logits)
+    cost.view(-1)[rows.index] = terms.cost.reshape(-1)[rows.index]
+    outcome = Evaluation(sum_over_genes(cost, rows, gain))
     if needs.dropout_logits:
-        by_dropout = torch.sigmoid(kept) * torch.sigmoid(terms.cost - kept)
-        by_dropout *= torch.expm1(-terms.cost)
-        by_dropout.view(-1)[rows.index] = torch.sigmoid(-kept_at)
+        by_dropout = loss.mul_(torch.sigmoid(-log_odds))
+        by_dropout.view(-1)[rows.index] = 1.0 - kept.view(-1)[rows.index]
         outcome.by_dropout_logits = by_dropout
-    if outcome.by_logits is not None:
-        outcome.by_logits = gradient_to_logits(outcome.by_logits, at.logits, share, normalise)
-    return outcome
+    own.view(-1)[rows.index] = 1.0
+    terms.cost_by_rate.mul_(own)
+    if terms.cost_by_theta is not None:
+        terms.cost_by_theta.mul_(own)
+    return differentiate(outcome, terms, rows, needs)
 
 
-def _cost_of_zero(kept: torch.Tensor, cost: torch.Tensor) -> torch.Tensor:
-    """-log(pi + (1 - pi) exp(-cost)), from the log odds of 1 - pi."""
-    small = -torch.log1p(torch.sigmoid(kept) * torch.expm1(-cost))
-    large = (
-        torch.minimum(cost, torch.relu(kept))
-        + torch.log1p(torch.exp(-kept.abs()))
-        - torch.log1p(torch.exp(-(kept - cost).abs()))
-    )
-    return torch.where(cost < 0.5, small, large)
-
-
-def _differentiate(
-    outcome: Evaluation, rows: SparseRows, terms: Terms, own: torch.Tensor, needs: Needs
-) -> None:
-    """Fill in the derivatives by log rate (as ``by_logits``), library and dispersion."""
-    if needs.log_dispersion:
-        outcome.by_log_dispersion = subtract_at_counts(
-            own * cost_by_dispersion(terms), rows, terms.gain_by_theta
+def _cost_of_zero(
+    loss: torch.Tensor, cost: torch.Tensor, dropout_logits: torch.Tensor
+) -> torch.Tensor:
+    """-log(pi + (1 - pi) exp(-cost)), given loss = (1 - pi) (exp(-cost) - 1)."""
+    mixed = torch.log1p(loss).neg_()
+    far = positions(loss.view(-1) < -0.5)  # log1p is losing digits there
+    if far.numel():
+        cost, kept = cost.view(-1)[far], -dropout_logits.reshape(-1)[far]
+        mixed.view(-1)[far] = (
+            torch.minimum(cost, torch.relu(kept))
+            + torch.log1p(torch.exp(-kept.abs()))
+            - torch.log1p(torch.exp(-(kept - cost).abs()))
         )
-    if needs.rate:
-        by_rate = subtract_at_counts(own * terms.slope, rows, terms.gain_by_rate)
-        outcome.by_log_library = by_rate.sum(1, keepdim=True)
-        outcome.by_logits = by_rate
+    return mixed
