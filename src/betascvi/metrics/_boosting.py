@@ -30,10 +30,10 @@ class BoostedProbe:
     The embedding is binned once, which is most of the work for a single target.
     """
 
-    def __init__(self, z: Float[np.ndarray, "cells axes"], seed: int, n_threads: int) -> None:
+    def __init__(self, z: Float[np.ndarray, "cells axes"], seed: int) -> None:
         from lightgbm import Dataset
 
-        self._settings = {**_SETTINGS, "seed": seed, "num_threads": n_threads}
+        self._settings = {**_SETTINGS, "seed": seed}
         self._z = z
         self._data = Dataset(z, params=self._settings, free_raw_data=False).construct()
 

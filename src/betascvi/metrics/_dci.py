@@ -99,7 +99,7 @@ def dci(
     cell_groups = as_groups(groups, len(z))
     for members in known_by:
         first = columns[members[0]]
-        probe = BoostedProbe(first.rows(z), seed, 0)
+        probe = BoostedProbe(first.rows(z), seed)
         rows_groups = None if cell_groups is None else first.rows(cell_groups)
         for j in members:
             importance[:, j] = probe.gains(columns[j])

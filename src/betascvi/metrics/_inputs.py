@@ -23,12 +23,18 @@ _RELATIVE_ZERO = 1e-10
 class Column:
     """One factor on the cells whose label is known."""
 
-    name: str
+    label: str
+    """What the caller calls it: a column name, or its number."""
     kind: Kind
     values: np.ndarray
     """(known cells,) level codes 0, 1, ... where categorical; floats where not."""
     known: np.ndarray | None
     """(cells,) where the label is there; None where it is there for all."""
+
+    @property
+    def name(self) -> str:
+        """How messages speak of it."""
+        return f"factor column {self.label}" if self.label.isdigit() else f"factor {self.label!r}"
 
     def rows(self, array: np.ndarray) -> np.ndarray:
         """The rows of ``array`` whose cells have this label."""
@@ -106,7 +112,7 @@ def as_columns(
     asked_by: str = "this metric",
 ) -> tuple[Column, ...]:
     """Factors in any accepted shape, as columns that are known to vary."""
-    names, raw = _split(factors, n_cells)
+    labels, raw = _split(factors, n_cells)
     if len(raw) < min_factors:
         raise UndefinedScoreError(
             f"{asked_by} compares factors with each other and needs {min_factors} or more; "
@@ -114,18 +120,18 @@ def as_columns(
         )
     is_discrete = _flags(discrete, len(raw), "discrete")
     is_circular = _flags(circular, len(raw), "circular")
-    rows = zip(names, raw, is_discrete, is_circular, strict=True)
-    return tuple(_as_column(name, values, n_cells, d, c) for name, values, d, c in rows)
+    rows = zip(labels, raw, is_discrete, is_circular, strict=True)
+    return tuple(_as_column(label, values, n_cells, d, c) for label, values, d, c in rows)
 
 
 def _split(factors: Any, n_cells: int) -> tuple[list[str], list[Any]]:
-    """Names for messages, and one array (or coded factor) a factor."""
-    if isinstance(factors, CodedFactor):
+    """Labels, and one array (or coded factor) a factor."""
+    if isinstance(factors, CodedFactor | pd.Series):
         factors = [factors]
     if isinstance(factors, pd.DataFrame):
-        return [f"factor {c!r}" for c in factors], [factors[c] for c in factors]
+        return [str(c) for c in factors], [factors[c] for c in factors]
     if isinstance(factors, list | tuple) and not _is_plain_column(factors, n_cells):
-        raw = [f if isinstance(f, CodedFactor) else np.asarray(f) for f in factors]
+        raw = [f if isinstance(f, CodedFactor | pd.Series) else np.asarray(f) for f in factors]
     else:
         array = np.asarray(factors)
         if array.ndim not in (1, 2):
@@ -134,7 +140,7 @@ def _split(factors: Any, n_cells: int) -> tuple[list[str], list[Any]]:
     if not raw:
         raise UndefinedScoreError("factors holds no column; hand over at least one.")
     names = [getattr(f, "name", None) for f in raw]
-    return [f"factor {n!r}" if n else f"factor column {i}" for i, n in enumerate(names)], raw
+    return [str(i if name is None else name) for i, name in enumerate(names)], raw
 
 
 def _is_plain_column(factors: Sequence[Any], n_cells: int) -> bool:
@@ -153,8 +159,9 @@ def _flags(flags: Flags, n_factors: int, what: str) -> list[bool | None]:
 
 
 def _as_column(
-    name: str, raw: Any, n_cells: int, discrete: bool | None, circular: bool | None
+    label: str, raw: Any, n_cells: int, discrete: bool | None, circular: bool | None
 ) -> Column:
+    name = f"factor column {label}" if label.isdigit() else f"factor {label!r}"
     if isinstance(raw, CodedFactor):
         kind, values = raw.kind, raw.values
     else:
@@ -173,7 +180,7 @@ def _as_column(
     else:
         known, codes = _floats(name, values, kind)
     _refuse_constant(name, kind, codes)
-    return Column(name, kind, codes, None if known.all() else known)
+    return Column(label, kind, codes, None if known.all() else known)
 
 
 def _kind(values: Any, discrete: bool | None, circular: bool | None) -> Kind:
