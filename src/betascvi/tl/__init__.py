@@ -1,7 +1,8 @@
 """Tools: an embedding or a fitted model in, a record out."""
 
+from betascvi.tl._embed import embed
 from betascvi.tl._leak import Probing
 from betascvi.tl._leakage import Leak, Leakage, leakage
 from betascvi.tl._overlap import overlap
 
-__all__ = ["Leak", "Leakage", "Probing", "leakage", "overlap"]
+__all__ = ["Leak", "Leakage", "Probing", "embed", "leakage", "overlap"]
