@@ -9,6 +9,8 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from betascvi._keys import PCA, PCA_LOADINGS
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,12 +34,14 @@ def find_loadings(adata: AnnData, obsm_key: str) -> Loadings | None:
     scanpy does not store the gene means; they are taken from ``adata.X`` where that still
     reproduces the stored components, and from zero (said in the log) where it does not.
     """
-    if obsm_key != "X_pca" or "PCs" not in adata.varm:
+    if obsm_key != PCA or PCA_LOADINGS not in adata.varm:
         logger.info(
-            "obsm[%r] has no loadings in varm['PCs']: decoding stays in its axes.", obsm_key
+            "obsm[%r] has no loadings in varm[%r]: decoding stays in its axes.",
+            obsm_key,
+            PCA_LOADINGS,
         )
         return None
-    matrix = np.asarray(adata.varm["PCs"], dtype=np.float32)
+    matrix = np.asarray(adata.varm[PCA_LOADINGS], dtype=np.float32)
     mean = np.asarray(adata.X.mean(0), dtype=np.float32).ravel()
     rows = adata.X[: min(200, adata.n_obs)]
     rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
