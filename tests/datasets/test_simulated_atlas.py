@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -191,9 +190,9 @@ def test_supervised_classifier_reads_each_factor_from_the_counts(expression, fac
     matrix, obs = expression
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3))
 
-    predicted = cross_val_predict(probe, matrix, obs[factor], cv=3)
+    predicted = probe.fit(matrix[:2000], obs[factor][:2000]).predict(matrix[2000:])
 
-    assert balanced_accuracy_score(obs[factor], predicted) > floors[factor]
+    assert balanced_accuracy_score(obs[factor][2000:], predicted) > floors[factor]
 
 
 def test_supervised_regression_reads_the_phase_from_the_counts(expression):
@@ -201,9 +200,11 @@ def test_supervised_regression_reads_the_phase_from_the_counts(expression):
     angle = obs["phase_angle"].to_numpy()
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
-    predicted = cross_val_predict(make_pipeline(StandardScaler(), Ridge(3000)), matrix, circle)
+    probe = make_pipeline(StandardScaler(), Ridge(3000))
 
-    error = np.arctan2(predicted[:, 1], predicted[:, 0]) - angle
+    predicted = probe.fit(matrix[:2000], circle[:2000]).predict(matrix[2000:])
+
+    error = np.arctan2(predicted[:, 1], predicted[:, 0]) - angle[2000:]
     assert np.cos(error).mean() > 0.8
 
 

@@ -46,7 +46,7 @@ class Effects:
 
     cell_type: float = 1.2
     condition: float = 1.2
-    response: float = 0.8
+    response: float = 0.5
     """The part of the response to a condition that differs between cell types."""
     batch: float = 1.0
     donor: float = 0.9
