@@ -10,16 +10,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from betascvi import datasets, metrics, objectives, pl, schedules, tl
+    from betascvi import datasets, metrics, objectives, pl, pyro, schedules, tl
     from betascvi.factors import Factor
     from betascvi.model import BetaSCVI
 
 __version__ = version("betascvi")
 
-_NAMESPACES = ("datasets", "metrics", "objectives", "pl", "schedules", "tl")
+_NAMESPACES = ("datasets", "metrics", "objectives", "pl", "pyro", "schedules", "tl")
 _CLASSES = {"BetaSCVI": "betascvi.model", "Factor": "betascvi.factors"}
 
-__all__ = ["BetaSCVI", "Factor", "datasets", "metrics", "objectives", "pl", "schedules", "tl"]
+__all__ = [
+    "BetaSCVI",
+    "Factor",
+    "datasets",
+    "metrics",
+    "objectives",
+    "pl",
+    "pyro",
+    "schedules",
+    "tl",
+]
 
 
 def __getattr__(name: str) -> Any:
