@@ -47,8 +47,8 @@ def linear_terms(
     gain = (x * slope_at.log()).double().index_add_(0, rows.beyond_one, rising)
     terms = Terms(cost, slope, None, gain, gain_by_rate, None, to_logits)
     if needs.log_dispersion:
-        by_theta = (x * slope_at).mul_(inverse.take(rows.col))
-        terms.gain_by_theta = by_theta.index_add_(0, rows.beyond_one, rising_slope.to(x.dtype))
+        odds = (x * slope_at).mul_(inverse.take(rows.col))
+        terms.gain_by_theta = _add_slope(odds, gain_by_rate, rows, rising_slope)
         terms.cost_by_theta = torch.sub(cost, slope, out=whole)
         _refine_nearly_poisson(terms.cost_by_theta, mu, theta)
     return terms
@@ -121,6 +121,21 @@ def _log_rising_factorial(
     # For x << theta the difference cancels, and this is exact to (x / theta) squared.
     far = (0.5 * x) * (1.0 - x) / (theta + (2.0 * x - 1.0) / 3.0)
     return rising, torch.where(x < 1e-3 * theta, far, slope)
+
+
+def _add_slope(
+    odds: torch.Tensor, rest: torch.Tensor, rows: SparseRows, rising_slope: torch.Tensor
+) -> torch.Tensor:
+    """Add the slope of the rising factorial to x sigma, where x = x sigma + rest.
+
+    Both are close to x in size and of opposite sign when mu >> theta, hence the detour over the
+    smaller part.
+    """
+    at = rows.beyond_one
+    odds_at, rest_at = odds.take(at).double(), rest.take(at).double()
+    x = rows.value.take(at).double()
+    total = torch.where(rest_at < odds_at, x - rest_at, odds_at).add_(rising_slope)
+    return odds.index_copy_(0, at, total.to(odds.dtype))
 
 
 def _refine_nearly_poisson(

@@ -7,6 +7,7 @@ import torch
 from betascvi.likelihoods._fused import Evaluation, Needs, Parameters, fused
 from betascvi.likelihoods._rate import Normalise, gradient_to_logits, log_share
 from betascvi.likelihoods._rows import SparseRows
+from betascvi.likelihoods._terms import subtract_at_counts, sum_over_genes
 
 
 def poisson(
@@ -42,14 +43,23 @@ def poisson(
 
 def _evaluate(rows: SparseRows, at: Parameters, normalise: Normalise, needs: Needs) -> Evaluation:
     share = log_share(at.logits, normalise)
-    rate = torch.exp(share + at.log_library)
-    x = rows.value.to(rate.dtype)
-    log_rate = share.reshape(-1)[rows.index] + at.log_library[:, 0][rows.row]
-    total = torch.exp(at.log_library[:, 0]) if normalise == "softmax" else rate.sum(1)
-    nll = total.index_add(0, rows.row, x * log_rate, alpha=-1.0)
-    outcome = Evaluation(nll + rows.log_factorial.to(nll.dtype))
-    if needs.rate:
-        rate.view(-1).index_add_(0, rows.index, x, alpha=-1.0)
-        outcome.by_log_library = rate.sum(1, keepdim=True)
-        outcome.by_logits = gradient_to_logits(rate, at.logits, share, normalise)
+    library = torch.exp(at.log_library)
+    x = rows.value.to(share.dtype)
+    log_rate = share.view(-1).take(rows.index) + at.log_library[:, 0].take(rows.row)
+    rate = share.exp()  # per unit of library until it is needed in full
+    total = rate.sum(1, keepdim=True) if normalise != "softmax" else torch.ones_like(library)
+    nll = sum_over_genes(library * total, rows, x * log_rate)
+    outcome = Evaluation(nll)
+    counts = torch.zeros_like(library[:, 0]).index_add_(0, rows.row, x)[:, None]
+    if needs.log_library:
+        outcome.by_log_library = library * total - counts
+    if needs.logits:
+        # Under a softmax the library leaves the slope: p times the counts of the cell, less x.
+        rate.mul_(counts if normalise == "softmax" else library)
+        by_rate = subtract_at_counts(rate, rows, x)
+        outcome.by_logits = (
+            by_rate
+            if normalise == "softmax"
+            else gradient_to_logits(by_rate, at.logits, share, normalise)
+        )
     return outcome

@@ -85,11 +85,22 @@ class SparseRows:
         """Entries whose count is not one; log 1! and the rising factorial of one vanish."""
         return positions(self.value != 1)
 
+    @cached_property
+    def totals(self) -> torch.Tensor:
+        """Counts of each cell, (cells,)."""
+        value = self.value.float()
+        total = torch.zeros(self.shape[0], dtype=value.dtype, device=value.device)
+        return total.index_add_(0, self.row, value)
+
     def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The (cells, genes) matrix of counts."""
+        return self.dense_of(self.value.to(dtype))
+
+    def dense_of(self, value: torch.Tensor) -> torch.Tensor:
+        """The (cells, genes) matrix with ``value`` at the non-zeros."""
         n_cells, n_genes = self.shape
-        flat = torch.zeros(n_cells * n_genes, dtype=dtype, device=self.value.device)
-        return flat.index_copy_(0, self.index, self.value.to(dtype)).view(n_cells, n_genes)
+        flat = torch.zeros(n_cells * n_genes, dtype=value.dtype, device=value.device)
+        return flat.index_copy_(0, self.index, value).view(n_cells, n_genes)
 
     def repeat(self, times: int) -> SparseRows:
         """The same cells ``times`` over, one whole copy after the other."""

@@ -43,21 +43,21 @@ def log_space_terms(rows: SparseRows, at: Parameters, normalise: Normalise, need
     bound = 80.0 if log_rate.dtype == torch.float64 else 40.0
     log_theta = at.log_dispersion.to(log_rate.dtype).clamp(max=bound)
     theta, u = torch.exp(log_theta), log_rate - log_theta
-    x = rows.value.to(log_rate.dtype)
-    theta_at, u_at = at_counts(log_theta, rows), u.reshape(-1)[rows.index]
+    exact = log_rate.dtype if log_rate.device.type == "mps" else torch.float64
+    x = rows.value.to(exact)
+    theta_at = at_counts(log_theta, rows).to(exact)
+    u_at = log_rate.reshape(-1).take(rows.index).to(exact) - theta_at
     rising, rising_slope = log_rising_factorial(x, theta_at)
     # The rising factorial comes without x log theta where theta > 1; neither is it added here.
-    log_odds = torch.where(
-        theta_at > 0.0, log_rate.reshape(-1)[rows.index] - softplus(u_at), -softplus(-u_at)
-    )
+    log_odds = theta_at.clamp(min=0.0) - softplus(-u_at)
     by_theta = needs.log_dispersion
     return Terms(
         cost=theta * softplus(u),
         cost_by_rate=theta * torch.sigmoid(u),
         cost_by_theta=theta * softplus_minus_sigmoid(u) if by_theta else None,
         gain=rising + x * log_odds,
-        gain_by_rate=x * torch.sigmoid(-u_at),
-        gain_by_theta=rising_slope + x * torch.sigmoid(u_at) if by_theta else None,
+        gain_by_rate=(x * torch.sigmoid(-u_at)).to(u.dtype),
+        gain_by_theta=(rising_slope + x * torch.sigmoid(u_at)).to(u.dtype) if by_theta else None,
         to_logits=lambda by_rate: gradient_to_logits(by_rate, at.logits, share, normalise),
     )
 
