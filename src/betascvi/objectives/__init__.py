@@ -3,21 +3,44 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 
+from betascvi.objectives._beta_tc_vae import BetaTCVAE
 from betascvi.objectives._beta_vae import BetaVAE
+from betascvi.objectives._capacity_vae import CapacityVAE
 from betascvi.objectives._contract import Draws, LossTerms, Objective, Step, Term
+from betascvi.objectives._critic import critic_loss
+from betascvi.objectives._dip_vae import DIPVAE
+from betascvi.objectives._factor_vae import FactorVAE
+from betascvi.objectives._iwae import IWAE
+from betascvi.objectives._l_vae import LVAE
+from betascvi.objectives._target_rate import TargetRate
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
     "beta_vae": BetaVAE,
+    "beta_tc_vae": BetaTCVAE,
+    "capacity_vae": CapacityVAE,
+    "dip_vae": DIPVAE,
+    "factor_vae": FactorVAE,
+    "iwae": IWAE,
+    "l_vae": LVAE,
+    "target_rate": TargetRate,
 }
 
 __all__ = [
+    "DIPVAE",
+    "IWAE",
+    "LVAE",
     "OBJECTIVES",
+    "BetaTCVAE",
     "BetaVAE",
+    "CapacityVAE",
     "Draws",
+    "FactorVAE",
     "LossTerms",
     "Objective",
     "Step",
+    "TargetRate",
     "Term",
+    "critic_loss",
     "resolve",
 ]
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from typing_extensions import override
 
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
-from betascvi.objectives._estimators import floored_kl, kl_per_axis
+from betascvi.objectives._estimators import charged_kl
+from betascvi.objectives._settings import check_free_bits
 from betascvi.schedules import Weight, check_weight, weight_at
 
 
@@ -41,8 +41,7 @@ class BetaVAE(Objective):
 
     def __post_init__(self) -> None:
         check_weight("beta", self.beta)
-        if not 0.0 <= self.free_bits < math.inf:
-            raise ValueError(f"free_bits is nats per axis from 0 up, got {self.free_bits!r}.")
+        check_free_bits(self.free_bits)
 
     @property
     @override
@@ -51,7 +50,5 @@ class BetaVAE(Objective):
 
     @override
     def __call__(self, step: Step) -> LossTerms:
-        kl = kl_per_axis(step.qz, step.pz)
-        value = floored_kl(kl, self.free_bits) if self.free_bits else kl.sum(-1)
-        beta = weight_at(self.beta, step.progress)
-        return LossTerms(Term(step.reconstruction), {"kl": Term(value, beta)})
+        kl = Term(charged_kl(step, self.free_bits), weight_at(self.beta, step.progress))
+        return LossTerms(Term(step.reconstruction), {"kl": kl})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from inspect import signature
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,8 @@ class LossTerms:
 
     reconstruction: Term
     penalties: Mapping[str, Term]
+    reports: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further scalars for the history, such as what an objective learns; not minimised."""
 
     def total(self) -> Tensor:
         """Weighted sum of the parts, each averaged over the cells of the minibatch."""
@@ -100,9 +103,18 @@ class Objective(abc.ABC):
     def __call__(self, step: Step) -> LossTerms:
         """Loss of one minibatch."""
 
+    def __new__(cls, *_args: object, **settings: object) -> Self:
+        """Say what to do where free bits mean nothing, before dataclasses say less."""
+        if "free_bits" in settings and "free_bits" not in signature(cls.__init__).parameters:
+            raise ValueError(
+                f"{cls.__name__} has no free_bits: it does not charge the KL axis by axis. "
+                "BetaVAE, FactorVAE and DIPVAE do."
+            )
+        return super().__new__(cls)
+
     @property
     def weights(self) -> Mapping[str, Weight]:
-        """Scheduled or fixed weight of each penalty, by the penalty's name."""
+        """What is fixed or scheduled, by the name of the penalty (or report) it shows in."""
         return {}
 
     def make_state(self, n_latent: int) -> nn.Module | None:  # noqa: ARG002 (for those that use it)

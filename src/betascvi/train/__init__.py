@@ -1,5 +1,6 @@
 """Training: the plan that hands the clock to the loss."""
 
+from betascvi.train._critic_plan import CriticPlan, plan_for
 from betascvi.train._plan import ObjectivePlan
 
-__all__ = ["ObjectivePlan"]
+__all__ = ["CriticPlan", "ObjectivePlan", "plan_for"]
