@@ -9,15 +9,23 @@ from betascvi.data._fields import (
     prepare,
     unchanged_on_error,
 )
+from betascvi.data._loader import CellSplitter, Chunk, ResidentLoader
 from betascvi.data._loadings import Loadings
+from betascvi.data._resident import Minibatch, ResidentCells, why_not_resident
 
 __all__ = [
     "FACTORS_KEY",
+    "CellSplitter",
+    "Chunk",
     "CountsField",
     "EmbeddingField",
     "FactorsField",
     "Loadings",
+    "Minibatch",
+    "ResidentCells",
+    "ResidentLoader",
     "code_columns",
     "prepare",
     "unchanged_on_error",
+    "why_not_resident",
 ]

@@ -25,16 +25,24 @@ from typing_extensions import override
 
 from betascvi._errors import TrainingError
 from betascvi.data import (
+    CellSplitter,
     CountsField,
     EmbeddingField,
     FactorsField,
     Loadings,
     prepare,
     unchanged_on_error,
+    why_not_resident,
 )
 from betascvi.factors import Factor
 from betascvi.model._axes import axis_names, chosen_axes
-from betascvi.model._construction import is_embedding, refuse_unsupported, summary_string
+from betascvi.model._construction import (
+    is_embedding,
+    refuse_empty,
+    refuse_unsupported,
+    summary_string,
+    why_not_in_chunks,
+)
 from betascvi.model._decoding import (
     Covariate,
     check_positions,
@@ -47,7 +55,7 @@ from betascvi.model._from_scvi import from_scvi
 from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective, resolve
-from betascvi.train import ObjectivePlan
+from betascvi.train import ObjectivePlan, plan_for
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +107,7 @@ extra_decoder_kwargs, batch_embedding_kwargs
 
     _module_cls = BetaVAEModule
     _training_plan_cls = ObjectivePlan
+    _data_splitter_cls = CellSplitter
 
     is_trained_: bool
 
@@ -130,6 +139,7 @@ extra_decoder_kwargs, batch_embedding_kwargs
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         refuse_unsupported(use_observed_lib_size, latent_distribution, gene_likelihood)
+        refuse_empty(n_latent=n_latent, n_hidden=n_hidden, n_layers=n_layers)
         manager = self._get_most_recent_anndata_manager(adata) if adata is not None else None
         on_embedding = is_embedding(manager.registry if manager is not None else registry)
         if on_embedding:
@@ -242,13 +252,22 @@ datamodule, trainer_config, **trainer_kwargs
         """
         arguments = {k: v for k, v in locals().items() if k not in _NOT_FOR_TRAIN}
         holds = self.is_trained_ and not restart_schedules
-        if self.module is not None and not holds:
-            warn_unreachable(self.module.objective)
+        if self.module is not None:
+            self._training_plan_cls = plan_for(self.module)
+            if not holds:
+                warn_unreachable(self.module.objective)
         plan_kwargs = merge_kwargs(plan_config, plan_kwargs, name="plan")
+        trainer_kwargs = merge_kwargs(trainer_config, trainer_kwargs, name="trainer")
+        in_chunks = datamodule is None and self._trains_in_chunks(
+            trainer_kwargs, plan_kwargs, {**(datasplitter_kwargs or {})}, load_sparse_tensor
+        )
         arguments |= {
             "plan_config": None,
-            "plan_kwargs": {**plan_kwargs, "holds_final_weights": holds},
+            "plan_kwargs": plan_kwargs | {"holds_final_weights": holds, "in_chunks": in_chunks},
+            "trainer_config": None,
         }
+        if in_chunks:
+            arguments["datasplitter_kwargs"] = {**(datasplitter_kwargs or {}), "is_resident": True}
         try:
             super().train(**arguments, **trainer_kwargs)
         except TrainingError:
@@ -256,6 +275,23 @@ datamodule, trainer_config, **trainer_kwargs
             self.is_trained_ = True  # the weights of the last good epoch are there to be used
             raise
         self._finish_training()
+
+    def _trains_in_chunks(
+        self,
+        trainer_kwargs: Mapping[str, Any],
+        plan_kwargs: Mapping[str, Any],
+        loader_kwargs: Mapping[str, Any],
+        load_sparse_tensor: bool,
+    ) -> bool:
+        """Whether the fast path serves; where it does not, say why."""
+        if load_sparse_tensor:
+            reason: str | None = "load_sparse_tensor= was given"
+        else:
+            reason = why_not_in_chunks(trainer_kwargs, plan_kwargs, loader_kwargs)
+        reason = reason or why_not_resident(self.adata_manager)
+        if reason:
+            logger.info("training through scvi-tools' loader, a minibatch at a time: %s.", reason)
+        return reason is None
 
     def _finish_training(self) -> None:
         """Say in one line what came out; warn of schedules that were cut short."""

@@ -27,6 +27,13 @@ def refuse_unsupported(
         )
 
 
+def refuse_empty(**sizes: int) -> None:
+    """Refuse a network without axes, nodes or layers."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is a whole number from 1 up, got {size!r}.")
+
+
 def is_embedding(registry: Mapping[str, Any] | None) -> bool:
     """Whether a registry was set up on an ``obsm`` matrix."""
     return bool(registry) and bool((registry or {}).get("setup_args", {}).get("obsm_key"))
@@ -40,3 +47,32 @@ def summary_string(arguments: Mapping[str, Any]) -> str:
         f"BetaSCVI model with the following parameters: \n{settings}, "
         f"objective: {arguments['objective']!r}."
     )
+
+
+_LIGHTNING_ONLY = (
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "accumulate_grad_batches",
+    "max_steps",
+    "precision",
+    "strategy",
+    "plugins",
+    "num_nodes",
+)
+_LOADER_ARGUMENTS = {"drop_last", "external_indexing"}
+
+
+def why_not_in_chunks(
+    trainer_kwargs: Mapping[str, Any],
+    plan_kwargs: Mapping[str, Any],
+    loader_kwargs: Mapping[str, Any],
+) -> str | None:
+    """Which argument needs Lightning to see each minibatch, in words; None where none does."""
+    for name in _LIGHTNING_ONLY:
+        if trainer_kwargs.get(name) is not None:
+            return f"{name}= was given"
+    for name in ("reduce_lr_on_plateau", "compile", "update_only_decoder"):
+        if plan_kwargs.get(name):
+            return f"plan_kwargs has {name}"
+    others = sorted(set(loader_kwargs) - _LOADER_ARGUMENTS)
+    return f"datasplitter_kwargs has {others}" if others else None

@@ -2,6 +2,6 @@
 
 from betascvi.module._decoded import Decoded
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
-from betascvi.module._vae import DECODED_KEY, BetaVAEModule
+from betascvi.module._vae import DECODED_KEY, REPORT_SUFFIX, BetaVAEModule
 
-__all__ = ["DECODED_KEY", "LIKELIHOODS", "BetaVAEModule", "Decoded", "Likelihood"]
+__all__ = ["DECODED_KEY", "LIKELIHOODS", "REPORT_SUFFIX", "BetaVAEModule", "Decoded", "Likelihood"]

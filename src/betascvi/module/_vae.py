@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from typing_extensions import override
 
+from betascvi.likelihoods import SparseRows
 from betascvi.module._decoded import Decoded
 from betascvi.module._decoders import JointDecoder
 from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood
@@ -22,6 +23,8 @@ from betascvi.objectives import BetaVAE, Draws, LossTerms, Objective, Step
 from betascvi.objectives._estimators import kl_per_axis
 
 DECODED_KEY = "decoded"
+REPORT_SUFFIX = "_report"
+"""Marks what an objective reports beside its terms, on the way to the history."""
 
 
 class BetaVAEModule(VAE):
@@ -126,11 +129,62 @@ class BetaVAEModule(VAE):
 
     @auto_move_data
     @override
-    def _regular_inference(self, x: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        outputs: dict[str, Any] = super()._regular_inference(x, *args, **kwargs)
+    def _regular_inference(
+        self,
+        x: Tensor | SparseRows,
+        batch_index: Tensor,
+        cont_covs: Tensor | None = None,
+        cat_covs: Tensor | None = None,
+        n_samples: int = 1,
+    ) -> dict[str, Any]:
+        """Encode counts, dense or as non-zeros."""
+        library = self._log_library(x)
+        inputs, categories = self._encoder_inputs(x, batch_index, cont_covs, cat_covs)
+        hidden = self.z_encoder.encoder(inputs, *categories)
+        variance = self.z_encoder.var_activation(self.z_encoder.var_encoder(hidden))
+        # scvi-tools' Encoder, less the checks of a distribution's arguments at each step
+        sd = (variance + self.z_encoder.var_eps).sqrt()
+        qz = Normal(self.z_encoder.mean_encoder(hidden), sd, validate_args=False)
+        z = qz.rsample() if n_samples == 1 else qz.sample((n_samples,))
+        if n_samples > 1:
+            library = library.expand(n_samples, -1, -1)
+        return {
+            MODULE_KEYS.Z_KEY: z,
+            MODULE_KEYS.QZ_KEY: qz,
+            MODULE_KEYS.QL_KEY: None,
+            MODULE_KEYS.LIBRARY_KEY: library,
+        }
+
+    def _log_library(self, x: Tensor | SparseRows) -> Tensor:
+        if isinstance(x, SparseRows):
+            return x.totals.log()[:, None]
         if self.is_embedding:  # a PCA has no library size; its sum may be negative
-            outputs[MODULE_KEYS.LIBRARY_KEY] = torch.zeros_like(outputs[MODULE_KEYS.LIBRARY_KEY])
-        return outputs
+            return torch.zeros(x.shape[0], 1, device=x.device)
+        return x.sum(1, keepdim=True).log()
+
+    def _encoder_inputs(
+        self,
+        x: Tensor | SparseRows,
+        batch_index: Tensor,
+        cont_covs: Tensor | None,
+        cat_covs: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the encoder's network reads: the data, and covariates where it is to see them."""
+        if isinstance(x, SparseRows):
+            inputs = x.dense_of(torch.log1p(x.value) if self.log_variational else x.value)
+        else:
+            inputs = torch.log1p(x) if self.log_variational else x
+        if not self.encode_covariates:
+            return inputs, ()
+        parts = [inputs]
+        if cont_covs is not None:
+            parts.append(cont_covs)
+        categories = () if cat_covs is None else torch.split(cat_covs, 1, dim=1)
+        if self.batch_representation == "embedding":
+            parts.append(self.compute_embedding(REGISTRY_KEYS.BATCH_KEY, batch_index))
+        else:
+            categories = (batch_index, *categories)
+        return torch.cat(parts, dim=-1), categories
 
     @auto_move_data
     @override
@@ -265,6 +319,8 @@ class BetaVAEModule(VAE):
         for name, term in terms.penalties.items():
             extra[name] = term.value.detach().mean()
             extra[f"{name}_weight"] = torch.as_tensor(term.weight).detach().float()
+        for name, value in terms.reports.items():
+            extra[f"{name}{REPORT_SUFFIX}"] = value.detach().float()
         if self.extra_payload_autotune:
             extra |= {
                 "z": z,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from betascvi._errors import TrainingError
-from betascvi.module import BetaVAEModule
+from betascvi.data import Chunk
+from betascvi.module import REPORT_SUFFIX, BetaVAEModule
 from betascvi.train._running_means import RunningMeans
 
 _SCVI_WARMUP = ("n_epochs_kl_warmup", "n_steps_kl_warmup", "max_kl_weight", "min_kl_weight")
@@ -29,6 +29,9 @@ class ObjectivePlan(TrainingPlan):
         The module to train.
     holds_final_weights
         Schedules stand at their final value throughout (a second ``train()``).
+    in_chunks
+        Lightning hands over many minibatches at once (:class:`betascvi.data.Chunk`); the plan
+        takes the optimiser's steps itself.
     state_lr
         Learning rate of what the objective itself learns.
     **plan_kwargs
@@ -40,6 +43,7 @@ class ObjectivePlan(TrainingPlan):
         module: BetaVAEModule,
         *,
         holds_final_weights: bool = False,
+        in_chunks: bool = False,
         state_lr: float = 1e-2,
         **plan_kwargs: Any,
     ) -> None:
@@ -51,38 +55,57 @@ class ObjectivePlan(TrainingPlan):
                 )
         super().__init__(module, **plan_kwargs)
         self.holds_final_weights = holds_final_weights
+        self.automatic_optimization = not in_chunks
         self.state_lr = state_lr
         self.realised_progress = 0.0
         self._means = {"train": RunningMeans(), "validation": RunningMeans()}
         self._last_good: dict[str, Tensor] = {}
 
-    def progress_at(self, batch_idx: int) -> float:
-        """The clock: fraction of the training done before this minibatch."""
+    def progress_at(self, epoch_done: float) -> float:
+        """The clock: fraction of the training done, from that of the epoch done."""
         if self.holds_final_weights:
             return 1.0
         trainer = self.trainer
-        n_epochs, n_minibatches = trainer.max_epochs, trainer.num_training_batches
-        if n_epochs is None or n_epochs < 0 or not math.isfinite(n_minibatches):
+        if trainer.max_epochs is None or trainer.max_epochs < 0:
             return min(trainer.global_step / max(trainer.max_steps, 1), 1.0)
-        return min((self.current_epoch + batch_idx / n_minibatches) / n_epochs, 1.0)
+        return min((self.current_epoch + epoch_done) / trainer.max_epochs, 1.0)
 
     @override
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        self.realised_progress = self.progress_at(batch_idx)
-        with _running_statistics_for_lone_cells(self.module, batch):
-            output = self._loss_of(batch)
+    def training_step(self, batch: dict[str, Any] | Chunk, batch_idx: int) -> Tensor | None:
+        if isinstance(batch, Chunk):
+            self._train_on_chunk(batch)
+            return None
+        return self._minibatch_loss(batch, batch_idx / self.trainer.num_training_batches)
+
+    def _train_on_chunk(self, chunk: Chunk) -> None:
+        wrapped = self.optimizers()
+        optimizer = wrapped.optimizer
+        for i, (epoch_done, minibatch) in enumerate(chunk):
+            loss = self._minibatch_loss(minibatch, epoch_done)
+            optimizer.zero_grad(set_to_none=True)
+            self.manual_backward(loss)
+            # through Lightning once a chunk: that is what its step counter counts
+            (wrapped if i == 0 else optimizer).step()
+
+    def _minibatch_loss(self, minibatch: dict[str, Any], epoch_done: float) -> Tensor:
+        self.realised_progress = self.progress_at(epoch_done)
+        is_alone = next(iter(minibatch.values())).shape[0] == 1
+        with _running_statistics(self.module) if is_alone else nullcontext():
+            output = self._loss_of(minibatch)
         self._refuse_non_finite(output)
         self._means["train"].add(output)
         self._collect_for_autotune(output, "training")
         return output.loss
 
     @override
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        output = self._loss_of(batch)
-        self._means["validation"].add(output)
-        self._collect_for_autotune(output, "validation")
+    def validation_step(self, batch: dict[str, Any] | Chunk, batch_idx: int) -> None:
+        minibatches = (m for _, m in batch) if isinstance(batch, Chunk) else (batch,)
+        for minibatch in minibatches:
+            output = self._loss_of(minibatch)
+            self._means["validation"].add(output)
+            self._collect_for_autotune(output, "validation")
 
-    def _loss_of(self, batch: dict[str, Tensor]) -> LossOutput:
+    def _loss_of(self, batch: dict[str, Any]) -> LossOutput:
         self.loss_kwargs["progress"] = self.realised_progress
         _, _, output = self.module(
             batch,
@@ -121,9 +144,9 @@ class ObjectivePlan(TrainingPlan):
         )
         for name, value in means.items():
             # a weight is the same for both sets of cells and moves with training
-            if name.endswith("_weight"):
+            if name.endswith(("_weight", REPORT_SUFFIX)):
                 if mode == "train":
-                    self.log(name, value, sync_dist=self.use_sync_dist)
+                    self.log(name.removesuffix(REPORT_SUFFIX), value, sync_dist=self.use_sync_dist)
                 continue
             self.log(f"{name}_{mode}", value, sync_dist=self.use_sync_dist)
 
@@ -143,10 +166,20 @@ class ObjectivePlan(TrainingPlan):
     @override
     def configure_optimizers(self) -> dict[str, Any]:
         config: dict[str, Any] = super().configure_optimizers()
+        _use_fused_kernels(config["optimizer"])
         state = self.module.objective_state
         if state is not None and any(True for _ in state.parameters()):
             _give_own_learning_rate(config["optimizer"], list(state.parameters()), self.state_lr)
         return config
+
+
+def _use_fused_kernels(optimizer: torch.optim.Optimizer) -> None:
+    """Ask Adam for its fused step (the same update in one pass) where it has one."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    can = all(p.is_floating_point() and p.device.type in {"cpu", "cuda"} for p in parameters)
+    if isinstance(optimizer, torch.optim.Adam) and can:
+        for group in (optimizer.defaults, *optimizer.param_groups):
+            group.update(fused=True, foreach=False)
 
 
 def _give_own_learning_rate(
@@ -160,16 +193,13 @@ def _give_own_learning_rate(
 
 
 @contextmanager
-def _running_statistics_for_lone_cells(
-    module: nn.Module, batch: dict[str, Tensor]
-) -> Iterator[None]:
+def _running_statistics(module: nn.Module) -> Iterator[None]:
     """Batch norm cannot take statistics of one cell: it uses its running ones instead."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d) and m.training]
-    is_alone = next(iter(batch.values())).shape[0] == 1
-    for norm in norms if is_alone else ():
+    for norm in norms:
         norm.eval()
     try:
         yield
     finally:
-        for norm in norms if is_alone else ():
+        for norm in norms:
             norm.train()

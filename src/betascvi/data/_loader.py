@@ -1,0 +1,113 @@
+"""Loaders over resident cells, and the splitter that chooses between them and scvi-tools' own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scvi.dataloaders import DataSplitter
+from torch import Tensor
+from typing_extensions import override
+
+from betascvi.data._resident import Minibatch, ResidentCells
+
+MINIBATCHES_PER_CHUNK = 32
+"""Minibatches Lightning sees as one: its own work costs about as much as a whole minibatch."""
+
+
+class Chunk:
+    """Several minibatches that pass through Lightning as one."""
+
+    def __init__(self, minibatches: Iterator[Minibatch], first: int, n_in_epoch: int) -> None:
+        self._minibatches = minibatches
+        self.first = first
+        self.n_in_epoch = n_in_epoch
+
+    def __iter__(self) -> Iterator[tuple[float, Minibatch]]:
+        """Each minibatch with the fraction of the epoch before it."""
+        for i, minibatch in enumerate(self._minibatches):
+            yield (self.first + i) / self.n_in_epoch, minibatch
+
+
+class ResidentLoader:
+    """Chunks of minibatches of some cells, in a new order each epoch or as they stand."""
+
+    def __init__(
+        self,
+        cells: ResidentCells,
+        indices: np.ndarray,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> None:
+        self.cells = cells
+        self.indices = torch.as_tensor(np.asarray(indices, dtype=np.int64))
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        n = len(self.indices)
+        self.n_minibatches = n // batch_size if drop_last else math.ceil(n / batch_size)
+
+    def __len__(self) -> int:
+        return math.ceil(self.n_minibatches / MINIBATCHES_PER_CHUNK)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        order = self._order().to(self.cells.device)
+        per_chunk = MINIBATCHES_PER_CHUNK * self.batch_size
+        last = self.n_minibatches * self.batch_size
+        for k in range(len(self)):
+            cells = order[k * per_chunk : min((k + 1) * per_chunk, last)]
+            minibatches = self.cells.minibatches(cells, self.batch_size)
+            yield Chunk(minibatches, k * MINIBATCHES_PER_CHUNK, self.n_minibatches)
+
+    def _order(self) -> Tensor:
+        # torch's global generator, as in scvi-tools' loader: scvi.settings.seed governs it
+        return self.indices[torch.randperm(len(self.indices))] if self.shuffle else self.indices
+
+
+class CellSplitter(DataSplitter):
+    """scvi-tools' splitter; with ``is_resident`` its loaders cut resident cells.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As in scvi-tools.
+    is_resident
+        Hold the data on the training device and hand out :class:`Chunk`.
+    """
+
+    def __init__(self, *args: Any, is_resident: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_resident = is_resident
+        self._cells: ResidentCells | None = None
+
+    @override
+    def train_dataloader(self) -> Any:
+        if not self.is_resident:
+            return super().train_dataloader()
+        return self._loader(self.train_idx, shuffle=True, drop_last=bool(self.drop_last))
+
+    @override
+    def val_dataloader(self) -> Any:
+        if not self.is_resident or len(self.val_idx) == 0:
+            return super().val_dataloader()
+        return self._loader(self.val_idx)
+
+    def _loader(self, indices: np.ndarray, **options: bool) -> ResidentLoader:
+        if self._cells is None:
+            device = self.trainer.strategy.root_device if self.trainer is not None else "cpu"
+            self._cells = ResidentCells.from_manager(self.adata_manager, device)
+        return ResidentLoader(
+            self._cells, indices, self.data_loader_kwargs["batch_size"], **options
+        )
+
+    @override
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        if isinstance(batch, Chunk):  # it is there already
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)

@@ -1,0 +1,182 @@
+"""All cells of a data set on one device, cut into minibatches there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from scvi import REGISTRY_KEYS
+from scvi.data import AnnDataManager
+from scvi.data._utils import registry_key_to_default_dtype
+from torch import Tensor
+
+from betascvi.likelihoods import SparseRows
+
+Minibatch = dict[str, Any]
+"""Registry key -> tensor of the cells in it; the counts are :class:`SparseRows`."""
+
+_FULLEST = 0.6
+"""Above this share of non-zeros, compressed rows cost more than they save."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedRows:
+    """Counts as compressed sparse rows, in the smallest integers that hold them."""
+
+    crow: Tensor
+    col: Tensor
+    value: Tensor
+    log_factorial: Tensor
+    """(cells,) sum over genes of log x!: the same at every epoch."""
+    n_genes: int
+
+    @classmethod
+    def from_scipy(cls, matrix: sparse.csr_matrix, device: torch.device | str) -> CompressedRows:
+        """Compress a matrix of counts; fractional values stay floats."""
+        value = _smallest(matrix.data)
+        col = matrix.indices.astype(np.int16 if matrix.shape[1] <= 2**15 else np.int32)
+        return cls(
+            torch.as_tensor(matrix.indptr.astype(np.int64), device=device),
+            torch.as_tensor(col, device=device),
+            torch.as_tensor(value, device=device),
+            _log_factorials(matrix).to(device),
+            matrix.shape[1],
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held on the device."""
+        tensors = (self.crow, self.col, self.value, self.log_factorial)
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def cut(self, cells: Tensor, batch_size: int) -> list[SparseRows]:
+        """Rows of ``cells``, ``batch_size`` at a time, gathered in one go."""
+        start = self.crow[cells]
+        length = self.crow[cells + 1] - start
+        end = length.cumsum(0)
+        bounds = [0, *end[batch_size - 1 :: batch_size].tolist()]
+        if len(cells) % batch_size:
+            bounds.append(int(end[-1]))
+        n = bounds[-1]
+        here = torch.arange(n, device=cells.device)
+        here += (start - end + length).repeat_interleave(length, output_size=n)
+        col, value = self.col[here].long(), self.value[here].float()
+        row = torch.arange(len(cells), device=cells.device) % batch_size
+        row = row.repeat_interleave(length, output_size=n)
+        index = row * self.n_genes + col
+        constants = self.log_factorial[cells]
+        return [
+            SparseRows(
+                index[a:b], row[a:b], col[a:b], value[a:b],
+                (min(batch_size, len(cells) - i * batch_size), self.n_genes),
+                constants[i * batch_size : (i + 1) * batch_size],
+            )
+            for i, (a, b) in enumerate(pairwise(bounds))
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentCells:
+    """What an AnnData manager registered, as tensors on one device."""
+
+    counts: CompressedRows | None
+    """None where the data are dense real values, which then stand in ``columns``."""
+    columns: dict[str, Tensor]
+
+    @classmethod
+    def from_manager(
+        cls, manager: AnnDataManager, device: torch.device | str = "cpu"
+    ) -> ResidentCells:
+        """Read everything that is registered; ask :func:`can_reside` first."""
+        columns = {
+            key: _as_tensor(manager.get_from_registry(key), key).to(device)
+            for key in manager.data_registry
+            if key not in {REGISTRY_KEYS.X_KEY, REGISTRY_KEYS.MINIFY_TYPE_KEY}
+        }
+        x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
+        if manager.data_registry[REGISTRY_KEYS.X_KEY]["attr_name"] == "obsm":
+            columns[REGISTRY_KEYS.X_KEY] = _as_tensor(x, REGISTRY_KEYS.X_KEY).to(device)
+            return cls(None, columns)
+        return cls(CompressedRows.from_scipy(_as_csr(x), device), columns)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(iter(self.columns.values())).device
+
+    def minibatches(self, cells: Tensor, batch_size: int) -> Iterator[Minibatch]:
+        """Minibatches of ``cells`` in their order."""
+        columns = {key: column[cells] for key, column in self.columns.items()}
+        starts = range(0, len(cells), batch_size)
+        rows = (
+            self.counts.cut(cells, batch_size) if self.counts is not None else [None] * len(starts)
+        )
+        for start, counts in zip(starts, rows, strict=True):
+            minibatch: Minibatch = {k: v[start : start + batch_size] for k, v in columns.items()}
+            if counts is not None:
+                minibatch[REGISTRY_KEYS.X_KEY] = counts
+            yield minibatch
+
+
+def why_not_resident(manager: AnnDataManager) -> str | None:
+    """Why the data cannot be held as compressed rows, in words; None where they can."""
+    if manager.adata.isbacked:
+        return "the AnnData is backed by a file"
+    if manager.adata.is_view:
+        return "the AnnData is a view"
+    x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
+    if sparse.issparse(x):
+        return _why_too_full(x.nnz, x.shape)
+    if isinstance(x, np.ndarray):
+        is_obsm = manager.data_registry[REGISTRY_KEYS.X_KEY]["attr_name"] == "obsm"
+        return None if is_obsm else _why_too_full(int(np.count_nonzero(x)), x.shape)
+    return f"the data are a {type(x).__name__}, not a matrix in memory"
+
+
+def _why_too_full(n_non_zeros: int, shape: tuple[int, int]) -> str | None:
+    share = n_non_zeros / max(shape[0] * shape[1], 1)
+    return f"{share:.0%} of the counts are not zero" if share > _FULLEST else None
+
+
+def _as_csr(x: Any) -> sparse.csr_matrix:
+    matrix = x.tocsr() if sparse.issparse(x) else sparse.csr_matrix(x)
+    if (matrix.data == 0).any():
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    if values.size == 0:
+        return values.astype(np.uint8)
+    if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
+        return values.astype(np.float32)
+    largest = values.max()
+    fits = next(t for t in (np.uint8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
+    return values.astype(fits)
+
+
+def _log_factorials(matrix: sparse.csr_matrix) -> Tensor:
+    value = torch.as_tensor(matrix.data).double()
+    n_per_cell = torch.as_tensor(np.diff(matrix.indptr).astype(np.int64))
+    row = torch.arange(matrix.shape[0]).repeat_interleave(n_per_cell)
+    beyond_one = value != 1
+    total = torch.zeros(matrix.shape[0], dtype=torch.float64)
+    total.index_add_(0, row[beyond_one], torch.lgamma(value[beyond_one] + 1.0))
+    return total
+
+
+def _as_tensor(data: Any, key: str) -> Tensor:
+    values = np.ascontiguousarray(
+        data.to_numpy() if hasattr(data, "to_numpy") else np.asarray(data),
+        dtype=registry_key_to_default_dtype(key),
+    )
+    return torch.as_tensor(values)
