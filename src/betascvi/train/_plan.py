@@ -120,6 +120,12 @@ class ObjectivePlan(TrainingPlan):
             self.prepare_scib_autotune(output.extra_metrics, stage)
 
     @override
+    def on_train_start(self) -> None:
+        # Lightning keeps the mode it finds, and a trained model was left in evaluation mode:
+        # without this a second train() would run without dropout and batch statistics
+        self.module.train()
+
+    @override
     def on_train_epoch_start(self) -> None:
         state = self.module.state_dict()
         # an update can spoil weights one minibatch before the loss shows it
