@@ -22,6 +22,7 @@ ROOMS = ("data", "module", "train", "model")
 
 IMPORTED = {
     "scvi.data._utils._get_adata_minify_type",
+    "scvi.data._utils.registry_key_to_default_dtype",
     "scvi.module._constants.MODULE_KEYS",
     "scvi.train._config.merge_kwargs",
 }

@@ -8,53 +8,24 @@ from typing import Any, Literal
 
 import numpy as np
 from anndata import AnnData
-from scvi import REGISTRY_KEYS, settings
 from scvi.data import AnnDataManager
 from scvi.data._utils import _get_adata_minify_type
-from scvi.data.fields import (
-    CategoricalJointObsField,
-    CategoricalObsField,
-    NumericalJointObsField,
-    NumericalObsField,
-)
 from scvi.model import SCVI
-from scvi.train._config import merge_kwargs
 from scvi.utils import setup_anndata_dsp
 from torch import Tensor
 from typing_extensions import override
 
 from betascvi._errors import TrainingError
-from betascvi.data import (
-    CellSplitter,
-    CountsField,
-    EmbeddingField,
-    FactorsField,
-    Loadings,
-    prepare,
-    unchanged_on_error,
-    why_not_resident,
-)
+from betascvi.data import CellSplitter, prepare, unchanged_on_error
 from betascvi.factors import Factor
 from betascvi.model._axes import axis_names, chosen_axes
-from betascvi.model._construction import (
-    is_embedding,
-    refuse_empty,
-    refuse_unsupported,
-    summary_string,
-    why_not_in_chunks,
-)
-from betascvi.model._decoding import (
-    Covariate,
-    check_positions,
-    check_sizes,
-    decode_means,
-    decoder_covariates,
-    settings_of,
-)
+from betascvi.model._construction import checked, summary_string
+from betascvi.model._decoding import decode
 from betascvi.model._from_scvi import from_scvi
-from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
+from betascvi.model._setup import fields_for, refuse_two_sources
+from betascvi.model._training import finish_training, prepare_training
 from betascvi.module import BetaVAEModule
-from betascvi.objectives import Objective, resolve
+from betascvi.objectives import Objective
 from betascvi.train import ObjectivePlan, plan_for
 
 logger = logging.getLogger(__name__)
@@ -138,15 +109,10 @@ extra_decoder_kwargs, batch_embedding_kwargs
         objective: Objective | str | None = None,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        refuse_unsupported(use_observed_lib_size, latent_distribution, gene_likelihood)
-        refuse_empty(n_latent=n_latent, n_hidden=n_hidden, n_layers=n_layers)
         manager = self._get_most_recent_anndata_manager(adata) if adata is not None else None
-        on_embedding = is_embedding(manager.registry if manager is not None else registry)
-        if on_embedding:
-            logger.info("the data are an obsm matrix, not counts: gene_likelihood is 'normal'.")
-            arguments |= {"gene_likelihood": "normal", "log_variational": False}
-        objective = arguments["objective"] = resolve(objective)
-        super().__init__(**arguments, is_embedding=on_embedding)
+        arguments = checked(arguments, manager.registry if manager is not None else registry)
+        objective = arguments["objective"]  # as resolved: it is saved with the arguments
+        super().__init__(**arguments)
         self._model_summary_string = summary_string(arguments)
         self.init_params_ = self._get_init_params(locals())
 
@@ -187,20 +153,12 @@ extra_decoder_kwargs, batch_embedding_kwargs
             likelihood instead of counts.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        if obsm_key is not None and (layer is not None or size_factor_key is not None):
-            raise ValueError(
-                "obsm_key takes the place of counts: leave layer and size_factor_key out."
-            )
+        refuse_two_sources(obsm_key, layer=layer, size_factor_key=size_factor_key)
         prepare(adata)
-        fields = [
-            CountsField(layer) if obsm_key is None else EmbeddingField(obsm_key),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
-            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key),
-            NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, required=False),
-            CategoricalJointObsField(REGISTRY_KEYS.CAT_COVS_KEY, categorical_covariate_keys),
-            NumericalJointObsField(REGISTRY_KEYS.CONT_COVS_KEY, continuous_covariate_keys),
-            FactorsField(factor_keys),
-        ]
+        fields = fields_for(
+            layer, batch_key, labels_key, size_factor_key, categorical_covariate_keys,
+            continuous_covariate_keys, factor_keys, obsm_key,
+        )  # fmt: skip
         minify_type = _get_adata_minify_type(adata)
         if minify_type is not None:
             fields += cls._get_fields_for_adata_minification(minify_type)
@@ -251,64 +209,16 @@ datamodule, trainer_config, **trainer_kwargs
             their final value.
         """
         arguments = {k: v for k, v in locals().items() if k not in _NOT_FOR_TRAIN}
-        holds = self.is_trained_ and not restart_schedules
         if self.module is not None:
             self._training_plan_cls = plan_for(self.module)
-            if not holds:
-                warn_unreachable(self.module.objective)
-        plan_kwargs = merge_kwargs(plan_config, plan_kwargs, name="plan")
-        trainer_kwargs = merge_kwargs(trainer_config, trainer_kwargs, name="trainer")
-        in_chunks = datamodule is None and self._trains_in_chunks(
-            trainer_kwargs, plan_kwargs, {**(datasplitter_kwargs or {})}, load_sparse_tensor
-        )
-        arguments |= {
-            "plan_config": None,
-            "plan_kwargs": plan_kwargs | {"holds_final_weights": holds, "in_chunks": in_chunks},
-            "trainer_config": None,
-        }
-        if in_chunks:
-            arguments["datasplitter_kwargs"] = {**(datasplitter_kwargs or {}), "is_resident": True}
+        arguments = prepare_training(self, arguments, trainer_kwargs, restart_schedules)
         try:
-            super().train(**arguments, **trainer_kwargs)
+            super().train(**arguments)
         except TrainingError:
             self.module.eval()
             self.is_trained_ = True  # the weights of the last good epoch are there to be used
             raise
-        self._finish_training()
-
-    def _trains_in_chunks(
-        self,
-        trainer_kwargs: Mapping[str, Any],
-        plan_kwargs: Mapping[str, Any],
-        loader_kwargs: Mapping[str, Any],
-        load_sparse_tensor: bool,
-    ) -> bool:
-        """Whether the fast path serves; where it does not, say why."""
-        if load_sparse_tensor:
-            reason: str | None = "load_sparse_tensor= was given"
-        else:
-            reason = why_not_in_chunks(trainer_kwargs, plan_kwargs, loader_kwargs)
-        reason = reason or why_not_resident(self.adata_manager)
-        if reason:
-            logger.info("training through scvi-tools' loader, a minibatch at a time: %s.", reason)
-        return reason is None
-
-    def _finish_training(self) -> None:
-        """Say in one line what came out; warn of schedules that were cut short."""
-        plan = self.trainer.lightning_module
-        objective = self.module.objective
-        n_epochs = self.trainer.max_epochs or 0
-        warn_unfinished(
-            objective, plan.realised_progress, was_cut_short=self.trainer.current_epoch < n_epochs
-        )
-        if self.adata is None or self.minified_data_type is not None:
-            return
-        some = np.sort(self.train_indices[: cells_to_look_at(len(self.train_indices), n_epochs)])
-        moments = super().get_latent_representation(indices=some, return_dist=True)
-        self.training_summary_ = summarise(
-            objective, plan.realised_progress, moments, self.history_
-        )
-        logger.info("%s", self.training_summary_)
+        finish_training(self)
 
     @property
     def blocks(self) -> dict[str, slice]:
@@ -383,23 +293,4 @@ datamodule, trainer_config, **trainer_kwargs
         For ``zinb`` this is the mean before zero inflation, as scvi-tools' normalised expression.
         """
         self._check_if_trained(warn=False)
-        positions = check_positions(z, self.module.n_latent)
-        sizes = check_sizes(library_size, len(positions))
-        known = self._decoder_covariates()
-        size = batch_size or settings.batch_size
-        self.module.eval()
-        mean = np.zeros((len(positions), self.module.n_input), dtype=np.float32)
-        each = list(settings_of(known, covariates or {}, len(positions)))
-        for setting in each:
-            part = decode_means(self.module, positions, sizes, known, setting, size)
-            mean += part / np.float32(len(each))
-        loadings = self._loadings()
-        return mean if loadings is None else loadings.to_genes(mean)
-
-    def _decoder_covariates(self) -> list[Covariate]:
-        registries = self.registry["field_registries"]
-        return decoder_covariates({key: r["state_registry"] for key, r in registries.items()})
-
-    def _loadings(self) -> Loadings | None:
-        state = self.registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
-        return state.get("loadings")
+        return decode(self.module, self.registry, z, covariates or {}, library_size, batch_size)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scvi import REGISTRY_KEYS
+from scvi import REGISTRY_KEYS, settings
 
 from betascvi._errors import UnknownFactorError
 from betascvi.module import DECODED_KEY, BetaVAEModule
@@ -46,6 +46,31 @@ class Covariate:
                 f"{self.name!r} has no level {unknown[0]!r}; there are {list(self.levels)}{hint}"
             )
         return np.array([code_of[str(v)] for v in values], dtype=np.int64)
+
+
+def decode(
+    module: BetaVAEModule,
+    registry: Mapping[str, Any],
+    z: np.ndarray,
+    wanted: Mapping[str, Any],
+    library_size: float | np.ndarray,
+    batch_size: int | None,
+) -> np.ndarray:
+    """(cells, genes) expected expression, averaged over the levels left open, in genes' units."""
+    states = {key: r["state_registry"] for key, r in registry["field_registries"].items()}
+    positions = check_positions(z, module.n_latent)
+    sizes = check_sizes(library_size, len(positions))
+    known = decoder_covariates(states)
+    module.eval()
+    mean = np.zeros((len(positions), module.n_input), dtype=np.float32)
+    each = list(settings_of(known, wanted, len(positions)))
+    for setting in each:
+        part = decode_means(
+            module, positions, sizes, known, setting, batch_size or settings.batch_size
+        )
+        mean += part / np.float32(len(each))
+    loadings = states[REGISTRY_KEYS.X_KEY].get("loadings")
+    return mean if loadings is None else loadings.to_genes(mean)
 
 
 def decoder_covariates(state_registries: Mapping[str, Mapping[str, Any]]) -> list[Covariate]:

@@ -1,0 +1,124 @@
+"""Before and after scvi-tools' training: the path it takes, and what it came to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scvi.model import SCVI
+from scvi.train._config import merge_kwargs
+from torch import nn
+
+from betascvi.data import why_not_resident
+from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
+
+if TYPE_CHECKING:
+    from betascvi.model._beta_scvi import BetaSCVI
+
+logger = logging.getLogger(__name__)
+
+_LIGHTNING_ONLY = (
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "accumulate_grad_batches",
+    "max_steps",
+    "precision",
+    "strategy",
+    "plugins",
+    "num_nodes",
+    "limit_train_batches",
+    "limit_val_batches",
+    "overfit_batches",
+    "fast_dev_run",
+    "val_check_interval",
+)
+_LOADER_ARGUMENTS = {"drop_last", "external_indexing"}
+
+
+def prepare_training(
+    model: BetaSCVI,
+    arguments: dict[str, Any],
+    trainer_kwargs: Mapping[str, Any],
+    restart_schedules: bool,
+) -> dict[str, Any]:
+    """Arguments for scvi-tools' ``train``: with the clock, and by the fast path where it serves."""
+    holds = model.is_trained_ and not restart_schedules
+    if model.module is not None:
+        _set_training_mode(model.module)
+        if not holds:
+            warn_unreachable(model.module.objective)
+    plan = merge_kwargs(arguments["plan_config"], arguments["plan_kwargs"], name="plan")
+    trainer = merge_kwargs(arguments["trainer_config"], trainer_kwargs, name="trainer")
+    loader = {**(arguments["datasplitter_kwargs"] or {})}
+    in_chunks = arguments["datamodule"] is None and _trains_in_chunks(
+        model, trainer, plan, loader, arguments["load_sparse_tensor"]
+    )
+    if in_chunks:
+        loader["is_resident"] = True
+    return {
+        **trainer,  # first: explicit arguments take precedence, as in scvi-tools
+        **arguments,
+        "plan_config": None,
+        "plan_kwargs": {**plan, "holds_final_weights": holds, "in_chunks": in_chunks},
+        "trainer_config": None,
+        "datasplitter_kwargs": loader,
+    }
+
+
+def finish_training(model: BetaSCVI) -> None:
+    """Say in one line what came out; warn of schedules that were cut short."""
+    trainer, objective = model.trainer, model.module.objective
+    progress = trainer.lightning_module.realised_progress
+    n_epochs = trainer.max_epochs or 0
+    warn_unfinished(objective, progress, was_cut_short=trainer.current_epoch < n_epochs)
+    if model.adata is None or model.minified_data_type is not None:
+        return
+    some = np.sort(model.train_indices[: cells_to_look_at(len(model.train_indices), n_epochs)])
+    moments = SCVI.get_latent_representation(model, indices=some, return_dist=True)
+    model.training_summary_ = summarise(objective, progress, moments, model.history_)
+    logger.info("%s", model.training_summary_)
+
+
+def _set_training_mode(module: nn.Module) -> None:
+    """Dropout and batch norm as in a first training: Lightning leaves modules as it finds them."""
+    module.train()
+    for norm in module.modules():
+        # query mapping freezes the statistics of a reference by a momentum of zero
+        if isinstance(norm, nn.BatchNorm1d) and norm.momentum == 0:
+            norm.eval()
+
+
+def _trains_in_chunks(
+    model: BetaSCVI,
+    trainer_kwargs: Mapping[str, Any],
+    plan_kwargs: Mapping[str, Any],
+    loader_kwargs: Mapping[str, Any],
+    load_sparse_tensor: bool,
+) -> bool:
+    """Whether the fast path serves; where it does not, say why."""
+    if load_sparse_tensor:
+        reason: str | None = "load_sparse_tensor= was given"
+    else:
+        reason = _why_not_in_chunks(trainer_kwargs, plan_kwargs, loader_kwargs)
+    reason = reason or why_not_resident(model.adata_manager)
+    if reason:
+        logger.info("training through scvi-tools' loader, a minibatch at a time: %s.", reason)
+    return reason is None
+
+
+def _why_not_in_chunks(
+    trainer_kwargs: Mapping[str, Any],
+    plan_kwargs: Mapping[str, Any],
+    loader_kwargs: Mapping[str, Any],
+) -> str | None:
+    """Which argument needs Lightning to see each minibatch, in words; None where none does."""
+    for name in _LIGHTNING_ONLY:
+        if trainer_kwargs.get(name) is not None:
+            return f"{name}= was given"
+    for name in ("reduce_lr_on_plateau", "compile", "update_only_decoder"):
+        if plan_kwargs.get(name):
+            return f"plan_kwargs has {name}"
+    others = sorted(set(loader_kwargs) - _LOADER_ARGUMENTS)
+    return f"datasplitter_kwargs has {others}" if others else None
