@@ -256,15 +256,17 @@ def test_a_gpu_gives_the_figures_of_the_cpu(minibatch, kind):
     [
         pytest.param({"logits": torch.zeros(12, 59)}, "logits must end in", id="genes"),
         pytest.param({"log_library": torch.zeros(12)}, "log_library must be", id="library"),
+        pytest.param({"log_dispersion": torch.zeros(12, 1)}, "log_dispersion must be", id="theta"),
+        pytest.param({"dropout_logits": torch.zeros(60)}, "dropout_logits must have", id="dropout"),
         pytest.param({"normalise": "sigmoid"}, "normalise must be one of", id="normalise"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused_by_name(minibatch, kind, change, message):
+def test_arguments_that_do_not_fit_are_refused_by_name(minibatch, change, message):
     batch = minibatch(18)
-    arguments = {name: getattr(batch, name) for name in _arguments(kind)} | change
+    fitting = {name: getattr(batch, name) for name in _arguments("zero_inflated_negative_binomial")}
 
     with pytest.raises(ValueError, match=message):
-        getattr(likelihoods, kind)(batch.rows, **arguments)
+        likelihoods.zero_inflated_negative_binomial(batch.rows, **(fitting | change))
 
 
 def _arguments(kind):
