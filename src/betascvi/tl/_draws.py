@@ -1,0 +1,91 @@
+"""Subsamples, half-samples and permutations of labelled cells, and running over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from betascvi._errors import UndefinedScoreError
+from betascvi.factors import CodedFactor
+from betascvi.tl._figures import Figures
+
+_WORTH_A_PROCESS = 2_000
+
+
+def keep(factors: Sequence[CodedFactor], rows: np.ndarray) -> tuple[CodedFactor, ...]:
+    """The same factors on some of the cells."""
+    return tuple(CodedFactor(f.name, f.kind, f.values[rows], f.levels) for f in factors)
+
+
+def thin(factors: Sequence[CodedFactor], max_cells: int, rng: np.random.Generator) -> np.ndarray:
+    """At most so many rows, every combination of levels in its share."""
+    n_cells = len(factors[0].values)
+    if n_cells <= max_cells:
+        return np.arange(n_cells)
+    codes = [f.values for f in factors if f.kind == "categorical"]
+    order = np.lexsort([rng.random(n_cells), *codes[::-1]])
+    start = rng.random()
+    taken = np.floor((np.arange(max_cells) + start) * n_cells / max_cells).astype(int)
+    return np.sort(order[np.minimum(taken, n_cells - 1)])
+
+
+def half_samples(n_cells: int, n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Rows of ``n`` random halves, none of which holds a cell twice."""
+    return [np.sort(rng.permutation(n_cells)[: n_cells // 2]) for _ in range(n)]
+
+
+def permutations(
+    factors: Sequence[CodedFactor], strata: np.ndarray, n: int, rng: np.random.Generator
+) -> list[tuple[CodedFactor, ...]]:
+    """Labels dealt anew within strata, ``n`` times.
+
+    Factors known for the same cells move together, so that they stay as dependent as they
+    are; a label moves among the cells that have one, so that the cells scored stay the same.
+    """
+    masks = {np.packbits(f.known).tobytes(): f.known for f in factors}
+    drawn = []
+    for _ in range(n):
+        source = {key: _shuffled_within(strata, known, rng) for key, known in masks.items()}
+        drawn.append(
+            tuple(
+                keep([factor], source[np.packbits(factor.known).tobytes()])[0] for factor in factors
+            )
+        )
+    return drawn
+
+
+def run_all(
+    ask: Callable[[np.ndarray, Sequence[CodedFactor]], Figures],
+    jobs: Sequence[tuple[np.ndarray, Sequence[CodedFactor]]],
+    n_jobs: int,
+) -> list[Figures | None]:
+    """Ask for every job; ``None`` where the figure does not exist there."""
+    is_small = not jobs or len(jobs[0][0]) < _WORTH_A_PROCESS
+    if n_jobs == 1 or (n_jobs == 0 and is_small):
+        return [_or_none(ask, *job) for job in jobs]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=n_jobs or -1)(delayed(_or_none)(ask, *job) for job in jobs))
+
+
+def _or_none(
+    ask: Callable[[np.ndarray, Sequence[CodedFactor]], Figures],
+    z: np.ndarray,
+    factors: Sequence[CodedFactor],
+) -> Figures | None:
+    try:
+        return ask(z, factors)
+    except UndefinedScoreError:
+        return None
+
+
+def _shuffled_within(strata: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each cell the cell whose label it gets: of its own stratum, and known like itself."""
+    stratum = np.where(known, strata, strata.max() + 1)
+    shuffled = rng.permutation(len(stratum))
+    source = np.empty(len(stratum), dtype=np.int64)
+    source[np.argsort(stratum, kind="stable")] = shuffled[
+        np.argsort(stratum[shuffled], kind="stable")
+    ]
+    return source
