@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,21 @@ from jaxtyping import Float, Int
 from betascvi.metrics._inputs import Column
 
 _N_TREES = 100
+_STEP = 0.1
 _SETTINGS: dict[str, Any] = {
-    # disentanglement_lib's learner (100 trees of depth 3, step 0.1), in LightGBM's words.
-    "learning_rate": 0.1,
+    # scikit-learn's defaults (100 trees of depth 3, step 0.1), in LightGBM's words.
+    "learning_rate": _STEP,
     "max_depth": 3,
     "num_leaves": 8,
     "min_data_in_leaf": 1,
+    "boost_from_average": False,
     "feature_pre_filter": False,
     "deterministic": True,
     "force_col_wise": True,
     "verbosity": -1,
 }
+# Far below any difference between two splits, far above the rounding of a gain.
+_TIE_BREAK = 1e-7
 
 
 class BoostedProbe:
@@ -34,46 +37,116 @@ class BoostedProbe:
         from lightgbm import Dataset
 
         self._settings = {**_SETTINGS, "seed": seed}
+        self._seed = seed
         self._z = z
         self._data = Dataset(z, params=self._settings, free_raw_data=False).construct()
 
     def gains(self, column: Column) -> Float[np.ndarray, " axes"]:
-        """Total gain of each axis for a factor, summed over the targets that stand for it."""
-        gains = np.zeros(self._z.shape[1])
+        """Squared residual that splits on each axis remove, summed over trees and targets.
+
+        LightGBM's own gain divides by the Hessian, which vanishes as cells become certain, so
+        that late splits on noise weigh most; scikit-learn counts squared residuals, and so do we.
+        """
+        n_axes = self._z.shape[1]
+        rng = np.random.default_rng(self._seed)
+        gains = np.zeros(n_axes)
         for target, n_levels in targets(column):
-            booster = self._fit(self._data, target, n_levels)
-            gains += booster.feature_importance("gain")
+            booster, _ = self._start(self._fresh(), target, n_levels)
+            order = rng.random(n_axes)
+            for tree in range(_N_TREES):
+                # Equal splits would all go to the first axis; a copy of it would look unused.
+                order = 1 - order if tree % 2 else rng.random(n_axes)
+                booster.reset_parameter({"feature_contri": list(1 - _TIE_BREAK * order)})
+                if booster.update():
+                    break
+            gains += residual_gains(booster.model_to_string(), n_axes)
         return gains
 
     def predict(
         self, column: Column, fitted: Int[np.ndarray, " fitted"], asked: Int[np.ndarray, " asked"]
     ) -> np.ndarray:
         """(asked, targets) levels or numbers guessed for the cells asked about."""
-        data = self._data.subset(np.sort(fitted)).construct()
+        fitted = np.sort(fitted)
         guesses = []
         for target, n_levels in targets(column):
-            booster = self._fit(data, target[np.sort(fitted)], n_levels)
-            guess = np.asarray(booster.predict(self._z[asked]))
-            guesses.append(guess.argmax(axis=1) if n_levels > 2 else guess)
-        stacked = np.column_stack(guesses)
-        return (stacked > 0.5).astype(np.intp) if targets(column)[0][1] == 2 else stacked
+            data = self._data.subset(fitted).construct()
+            booster, prior = self._start(data, target[fitted], n_levels)
+            for _ in range(_N_TREES):
+                if booster.update():
+                    break
+            raw = np.asarray(booster.predict(self._z[asked], raw_score=True)) + prior
+            if n_levels == 2:
+                raw = raw > 0
+            guesses.append(raw.argmax(axis=1) if n_levels > 2 else raw)
+        return np.column_stack(guesses)
 
-    def _fit(self, data: Any, target: np.ndarray, n_levels: int) -> Any:
-        from lightgbm import train
+    def _fresh(self) -> Any:
+        """The binned embedding without a target.
 
+        LightGBM writes past its memory when one data set is given starting scores of another
+        length after it was trained on, as another number of levels asks for.
+        """
+        from lightgbm import Dataset
+
+        return Dataset(
+            self._z, reference=self._data, params=self._settings, free_raw_data=False
+        ).construct()
+
+    def _start(self, data: Any, target: np.ndarray, n_levels: int) -> tuple[Any, Any]:
+        """A booster without trees, and the raw score it starts from."""
+        from lightgbm import Booster
+
+        counts = np.bincount(target.astype(np.intp), minlength=n_levels) if n_levels else None
         aims: dict[str, Any] = {"objective": "regression"}
-        if n_levels == 2:
+        prior: Any = target.mean()
+        if counts is not None:
+            # A level that these cells lack starts (and stays) far below the others.
+            logs = np.log(np.maximum(counts, 1e-9) / target.size)
+            prior = logs[1] - logs[0] if n_levels == 2 else logs
             aims = {"objective": "binary"}
-        elif n_levels > 2:
-            aims = {"objective": "multiclass", "num_class": n_levels}
+            if n_levels > 2:
+                aims = {"objective": "multiclass", "num_class": n_levels}
         data.set_label(target)
-        return train({**self._settings, **aims}, data, num_boost_round=_N_TREES)
+        data.set_init_score(np.repeat(prior, target.size))
+        return Booster({**self._settings, **aims}, data), prior
 
 
-def targets(column: Column) -> Sequence[tuple[np.ndarray, int]]:
+def targets(column: Column) -> list[tuple[np.ndarray, int]]:
     """What the trees are trained on and its number of levels (0 for numbers)."""
     if column.kind == "categorical":
         return [(column.values, int(column.values.max()) + 1)]
     if column.kind == "circular":
         return [(np.cos(column.values), 0), (np.sin(column.values), 0)]
     return [((column.values - column.values.mean()) / column.values.std(), 0)]
+
+
+def residual_gains(model: str, n_axes: int) -> Float[np.ndarray, " axes"]:
+    """Fall of the squared residuals by the splits on each axis, from a model's own text.
+
+    A node's value is -step * (sum of gradients) / (sum of Hessians), so value * weight / step
+    is the sum of its residuals S, and a split of n cells lowers their squared deviation by
+    S_left^2 / n_left + S_right^2 / n_right - S^2 / n.
+    """
+    gains = np.zeros(n_axes)
+    for tree in model.split("\nTree=")[1:]:
+        fields = dict(line.split("=", 1) for line in tree.splitlines() if "=" in line)
+        if int(fields["num_leaves"]) < 2:
+            continue
+        nodes = [_numbers(fields, f"internal_{what}") for what in ("value", "weight", "count")]
+        leaves = [_numbers(fields, f"leaf_{what}") for what in ("value", "weight", "count")]
+        sides = []
+        for side in ("left_child", "right_child"):
+            # Children below zero are leaves, numbered -1, -2, ...: the end of the joined arrays.
+            child = np.array(fields[side].split(), dtype=np.intp)
+            joined = (np.concatenate([n, le[::-1]]) for n, le in zip(nodes, leaves, strict=True))
+            value, weight, count = (both[child] for both in joined)
+            sides.append((value * weight / _STEP, count))
+        (left, n_left), (right, n_right) = sides
+        fall = left**2 / n_left + right**2 / n_right - (left + right) ** 2 / (n_left + n_right)
+        axes = np.array(fields["split_feature"].split(), dtype=np.intp)
+        gains += np.bincount(axes, fall, minlength=n_axes)
+    return gains
+
+
+def _numbers(fields: dict[str, str], name: str) -> np.ndarray:
+    return np.array(fields[name].split(), dtype=np.float64)
