@@ -29,6 +29,8 @@ class InformationIdentity:
     """KL(q(z) || p(z)) of the aggregate posterior to the prior."""
     unseen_information: float
     """Leave-one-out upper bound of I(x; z): each cell against the other cells' posteriors."""
+    overlap: float
+    """Share of draws at which the *other* cells' posteriors are denser than the prior."""
     standard_error: float
     """Of :attr:`information` and :attr:`gap` alike (they err in opposite directions)."""
     n_cells: int
@@ -39,7 +41,7 @@ class InformationIdentity:
 
     @property
     def ceiling(self) -> float:
-        """log N: N cells cannot carry more information about which one they are."""
+        """Log N: N cells cannot carry more information about which one they are."""
         return math.log(self.n_cells)
 
 
@@ -113,6 +115,7 @@ def information_identity(
         information=float(mean_own - aggregate),
         gap=float(aggregate - mean_prior),
         unseen_information=float(mean_own - others),
+        overlap=float((log_q_of_others >= prior).mean()),
         standard_error=error,
         n_cells=n_cells,
         n_queries=len(cells),
@@ -121,7 +124,7 @@ def information_identity(
 
 
 def log_density(z: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """log N(z; mean, variance) summed over axes, (draws,)."""
+    """Log N(z; mean, variance) summed over axes, (draws,)."""
     return -0.5 * ((z - mean) ** 2 / variance + np.log(2 * math.pi * variance)).sum(1)
 
 
@@ -157,7 +160,7 @@ def _cells_to_draw_from(
 def _aggregate_log_density(
     z: np.ndarray, cells: np.ndarray, mean: np.ndarray, variance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """log q(z) at each draw, and the same without the cell the draw came from."""
+    """Log q(z) at each draw, and the same without the cell the draw came from."""
     n_cells = len(mean)
     precision = 1.0 / variance
     shifted = mean * precision

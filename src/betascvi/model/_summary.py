@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from betascvi.metrics._diagnosis import DEAD_NATS, collapse
 from betascvi.objectives import Objective
 from betascvi.schedules import Weight, target_of, weight_at
 
 logger = logging.getLogger(__name__)
-
-ACTIVE_NATS = 0.01
-"""An axis whose mean KL is below this carries nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,8 @@ class TrainingSummary:
     kl_bits: float
     elbo: float
     """Of the held-out cells where there are any, else of the training cells; nats per cell."""
+    problem: str | None = None
+    """What is wrong, if anything is: the axes that carry nothing in a latent that collapsed."""
 
     def __str__(self) -> str:
         weights = ", ".join(f"{name} {value:.3g}" for name, value in self.weights.items())
@@ -43,15 +43,23 @@ class TrainingSummary:
 def summarise(
     objective: Objective, progress: float, moments: tuple[np.ndarray, np.ndarray], history: Any
 ) -> TrainingSummary:
-    """Summary from posterior means and variances of some training cells, and the history."""
+    """Summary from posterior means and variances of some training cells, and the history.
+
+    Axes that a working latent has pruned are counted in the summary; a latent that does not
+    work gets a warning in the log that names them, counted from 1.
+    """
     mean, variance = moments
     kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
+    problem = collapse([str(i + 1) for i in range(kl.size)], kl)
+    if problem:
+        logger.warning("%s; bs.tl.diagnose(model) says more. Lower or delay beta.", problem)
     return TrainingSummary(
         {name: weight_at(weight, progress) for name, weight in objective.weights.items()},
-        int((kl >= ACTIVE_NATS).sum()),
+        int((kl >= DEAD_NATS).sum()),
         kl.size,
         float(kl.sum() / math.log(2)),
         _last_elbo(history or {}),
+        problem,
     )
 
 

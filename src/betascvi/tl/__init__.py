@@ -1,6 +1,8 @@
 """Tools: an embedding or a fitted model in, a record out."""
 
+from betascvi.metrics._diagnosis import Diagnosis
 from betascvi.tl._budget import Budget
+from betascvi.tl._diagnose import diagnose
 from betascvi.tl._embed import embed
 from betascvi.tl._leak import Probing
 from betascvi.tl._leakage import Leak, Leakage, leakage
@@ -11,12 +13,14 @@ from betascvi.tl._scores import score_disentanglement
 
 __all__ = [
     "Budget",
+    "Diagnosis",
     "Leak",
     "Leakage",
     "Probing",
     "Rotation",
     "ScoreRow",
     "ScoreTable",
+    "diagnose",
     "embed",
     "leakage",
     "overlap",
