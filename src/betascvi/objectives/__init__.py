@@ -1,6 +1,7 @@
 """Training objectives: one published objective a file, listed in ``OBJECTIVES``."""
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 
 from betascvi.objectives._beta_tc_vae import BetaTCVAE
@@ -13,6 +14,7 @@ from betascvi.objectives._factor_vae import FactorVAE
 from betascvi.objectives._iwae import IWAE
 from betascvi.objectives._l_vae import LVAE
 from betascvi.objectives._target_rate import TargetRate
+from betascvi.schedules import Weight
 
 OBJECTIVES: Mapping[str, type[Objective]] = {
     "beta_vae": BetaVAE,
@@ -42,6 +44,7 @@ __all__ = [
     "Term",
     "critic_loss",
     "resolve",
+    "with_beta",
 ]
 
 
@@ -60,6 +63,13 @@ def resolve(objective: "str | Objective | None") -> Objective:
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(f"no objective {objective!r}; known are {sorted(OBJECTIVES)}{hint}")
     return OBJECTIVES[objective]()
+
+
+def with_beta(objective: Objective, beta: Weight) -> Objective:
+    """The same objective at another beta; refused where it has none."""
+    if not is_dataclass(objective) or "beta" not in {f.name for f in fields(objective)}:
+        raise ValueError(f"{type(objective).__name__} has no beta to set; it has {objective!r}.")
+    return replace(objective, beta=beta)
 
 
 # saved models remember an objective by this path, so that its file may move

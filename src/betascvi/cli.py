@@ -1,0 +1,197 @@
+"""``betascvi``: parse, call, print; no logic. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from betascvi.factors import Factor
+    from betascvi.tl import ScoreTable
+
+_DEMO = """
+example:
+  betascvi demo --out demo/
+"""
+_FIT = """
+example:
+  betascvi fit atlas.h5ad --layer counts --batch-key batch --factors cell_type condition donor --out run/
+
+writes run/latents.h5ad (obs and the latent), run/model/ (BetaSCVI.load), run/scores.csv (on cells the
+model was not trained on) and run/axes.png.
+"""
+_SCORE = """
+example:
+  betascvi score atlas.h5ad --key X_scVI --factors cell_type donor batch --out scores.csv
+
+Any embedding in obsm can be scored; nothing is trained.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("betascvi").setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")  # advice on loaders and loggers
+    try:
+        options.command(options)
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        print(f"betascvi: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="betascvi",
+        description="Latent axes that mean something: fit beta-VAEs on single-cell counts, score axes.",
+    )
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands")
+    demo = _command(commands, "demo", "simulate a small atlas, fit it, score it", _DEMO, _demo)
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (demo/)")
+    demo.add_argument("--cells", type=int, default=3000, help="cells to simulate (3000)")
+    demo.add_argument("--epochs", type=int, default=100, help="epochs of training (100)")
+    demo.add_argument("--seed", type=int, default=0, help="of simulation and fit (0)")
+    _add_fit(_command(commands, "fit", "fit a model to the counts of an h5ad file", _FIT, _fit))
+    _add_score(_command(commands, "score", "score an embedding of an h5ad file", _SCORE, _score))
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    epilog: str,
+    run: Callable[[argparse.Namespace], None],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=summary, description=summary + ".", epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("h5ad", type=Path, help="cells with raw counts")
+    parser.add_argument("--layer", help="layer with counts (X by default)")
+    parser.add_argument("--batch-key", help="obs column of the batch the decoder is conditioned on")
+    parser.add_argument("--factors", nargs="+", default=(), help="obs columns to score the axes on")
+    parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the folder if it is there"
+    )
+    parser.add_argument("--n-latent", type=int, default=10, help="number of axes (10)")
+    parser.add_argument("--objective", default="beta_vae", help="name of an objective (beta_vae)")
+    parser.add_argument("--beta", type=float, help="weight of the KL, where the objective has one")
+    parser.add_argument("--epochs", type=int, help="epochs of training (by the number of cells)")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("h5ad", type=Path, help="cells with an embedding in obsm")
+    parser.add_argument(
+        "--key", default="X_betascvi", help="obsm key of the embedding (X_betascvi)"
+    )
+    parser.add_argument("--factors", nargs="+", required=True, help="obs columns to score against")
+    parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
+    parser.add_argument("--strata", help="obs column within whose levels the null permutes labels")
+    parser.add_argument("--out", type=Path, required=True, help="csv file to write")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from betascvi import datasets
+    from betascvi.factors import Factor
+    from betascvi.report import FitSettings, fit_into
+    from betascvi.tl import Budget
+
+    adata = datasets.simulated_atlas(n_cells=options.cells, n_genes=800, seed=options.seed)
+    factors = ("cell_type", "condition", "batch", "donor", Factor("phase_angle", "circular"))
+    settings = FitSettings(
+        layer="counts",
+        factors=factors,
+        max_epochs=options.epochs,
+        seed=options.seed,
+        budget=Budget(n_null=20, n_resamples=20, n_null_fitted=3, n_resamples_fitted=0),
+    )
+    scores = fit_into(adata, settings, options.out, overwrite=True)
+    _print_scores(scores)
+    print(f"\nwrote {options.out}/latents.h5ad, model/, scores.csv and axes.png")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    import anndata
+
+    from betascvi.report import FitSettings, fit_into
+
+    settings = FitSettings(
+        layer=options.layer,
+        batch_key=options.batch_key,
+        factors=_factors(options),
+        n_latent=options.n_latent,
+        objective=options.objective,
+        beta=options.beta,
+        max_epochs=options.epochs,
+        seed=options.seed,
+    )
+    adata = anndata.read_h5ad(options.h5ad)
+    _print_scores(fit_into(adata, settings, options.out, overwrite=options.overwrite))
+    print(f"\nwrote {options.out}")
+
+
+def _score(options: argparse.Namespace) -> None:
+    import anndata
+
+    from betascvi.report import write_csv
+    from betascvi.tl import score_disentanglement
+
+    adata = anndata.read_h5ad(options.h5ad)
+    table = score_disentanglement(
+        adata, options.key, _factors(options), strata=options.strata, seed=options.seed
+    )
+    write_csv(table, options.out)
+    _print_scores(table)
+    print(f"\nwrote {options.out}")
+
+
+def _factors(options: argparse.Namespace) -> tuple[Factor, ...]:
+    from betascvi.factors import Factor
+
+    angles = [name for name in options.circular if name not in options.factors]
+    names = [*options.factors, *angles]
+    return tuple(Factor(n, "circular") if n in options.circular else Factor(n) for n in names)
+
+
+def _print_scores(scores: ScoreTable | None) -> None:
+    if scores is None:
+        print("no factor was named (--factors), so nothing was scored.")
+        return
+    value, null = scores.matrix("value"), scores.matrix("null_mean")
+    cells = {
+        column: [
+            "-" if v != v else f"{v:.2f}" if n != n else f"{v:.2f} ({n:.2f})"
+            for v, n in zip(value[column], null[column], strict=True)
+        ]
+        for column in value
+    }
+    print(
+        "\nhow well the axes tell the factors, on held-out cells (in brackets: labels permuted)\n"
+    )
+    print(type(value)(cells, index=value.index).to_string(index_names=False))
+    for row in scores.rows:
+        if row.reason:
+            print(f"not scored: {row.metric} {row.factor}: {row.reason}")

@@ -1,0 +1,6 @@
+"""What is written out for a person: the folder of a fit."""
+
+from betascvi.report._fit_run import FitSettings, fit_into
+from betascvi.report._written_whole import write_csv, written_whole
+
+__all__ = ["FitSettings", "fit_into", "write_csv", "written_whole"]

@@ -1,0 +1,114 @@
+"""One fit from AnnData to a folder: latents, model, scores, figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from anndata import AnnData
+
+from betascvi import _keys
+from betascvi.factors import Factor
+from betascvi.report._figure import draw_axes
+from betascvi.report._written_whole import written_whole
+
+if TYPE_CHECKING:
+    from betascvi.model import BetaSCVI
+    from betascvi.tl import Budget, ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What a fit needs to know beside the cells."""
+
+    layer: str | None = None
+    batch_key: str | None = None
+    factors: Sequence[str | Factor] = ()
+    n_latent: int = 10
+    objective: str = "beta_vae"
+    beta: float | None = None
+    max_epochs: int | None = None
+    seed: int = 0
+    budget: Budget | None = None
+    """Permutations and resamples behind the scores."""
+
+
+def fit_into(
+    adata: AnnData, settings: FitSettings, out: Path, *, overwrite: bool = False
+) -> ScoreTable | None:
+    """Fit, embed, score on cells that were not trained on, and write all of it into ``out``.
+
+    Writes ``latents.h5ad`` (obs, latent, names of the axes), ``model/``, ``scores.csv``,
+    ``axes.png`` and ``settings.json``. Returns the scores; None where no factor was named.
+    """
+    with written_whole(out, overwrite=overwrite) as folder:
+        model = _fit(adata, settings)
+        latents = _latents(model, adata)
+        scores = _score_held_out(latents, settings)
+        latents.write_h5ad(folder / "latents.h5ad")
+        model.save(str(folder / "model"))
+        if scores is not None:
+            scores.to_frame().to_csv(folder / "scores.csv", index=False)
+        draw_axes(latents, settings.factors).savefig(folder / "axes.png", dpi=150)
+        (folder / "settings.json").write_text(_as_json(settings))
+    return scores
+
+
+def _fit(adata: AnnData, settings: FitSettings) -> BetaSCVI:
+    import scvi
+
+    from betascvi.model import BetaSCVI
+    from betascvi.objectives import resolve, with_beta
+
+    scvi.settings.seed = settings.seed
+    BetaSCVI.setup_anndata(
+        adata,
+        layer=settings.layer,
+        batch_key=settings.batch_key,
+        factor_keys=list(settings.factors),
+    )
+    objective = resolve(settings.objective)
+    if settings.beta is not None:
+        objective = with_beta(objective, settings.beta)
+    model = BetaSCVI(adata, n_latent=settings.n_latent, objective=objective)
+    model.train(max_epochs=settings.max_epochs)
+    return model
+
+
+def _latents(model: BetaSCVI, adata: AnnData) -> AnnData:
+    from betascvi import tl
+
+    held_out = np.zeros(adata.n_obs, dtype=bool)
+    held_out[model.validation_indices] = True
+    latents = AnnData(obs=adata.obs.assign(held_out=held_out))
+    for column in [c for c in latents.obs if c.startswith("_")]:
+        del latents.obs[column]
+    tl.embed(model, adata)
+    latents.obsm[_keys.LATENT] = adata.obsm[_keys.LATENT]
+    latents.uns[_keys.UNS] = {_keys.LATENT: adata.uns[_keys.UNS][_keys.LATENT]}
+    return latents
+
+
+def _score_held_out(latents: AnnData, settings: FitSettings) -> ScoreTable | None:
+    from betascvi import tl
+
+    if not settings.factors:
+        return None
+    held_out = latents[latents.obs["held_out"].to_numpy()].copy()
+    return tl.score_disentanglement(
+        held_out,
+        key=_keys.LATENT,
+        factor_keys=list(settings.factors),
+        seed=settings.seed,
+        budget=settings.budget or tl.Budget(),
+    )
+
+
+def _as_json(settings: FitSettings) -> str:
+    from betascvi import __version__
+
+    return json.dumps({"betascvi": __version__, **asdict(settings)}, indent=2, default=str)
