@@ -92,9 +92,21 @@ class CellSplitter(DataSplitter):
 
     @override
     def val_dataloader(self) -> Any:
-        if not self.is_resident or len(self.val_idx) == 0:
+        if len(self.val_idx) == 0:
+            self._refuse_to_watch_nothing()
+            return []
+        if not self.is_resident:
             return super().val_dataloader()
         return self._loader(self.val_idx)
+
+    def _refuse_to_watch_nothing(self) -> None:
+        # scvi-tools has this check for its own splitter, by its name
+        stopping = getattr(self.trainer, "early_stopping_callback", None)
+        if stopping is not None and "valid" in stopping.monitor:
+            raise ValueError(
+                f"early stopping watches {stopping.monitor!r}, but no cell is held out for "
+                "validation; leave some out (train_size=0.9) or watch 'elbo_train'."
+            )
 
     def _loader(self, indices: np.ndarray, **options: bool) -> ResidentLoader:
         if self._cells is None:

@@ -72,7 +72,9 @@ def finish_training(model: BetaSCVI) -> None:
     trainer, objective = model.trainer, model.module.objective
     progress = trainer.lightning_module.realised_progress
     n_epochs = trainer.max_epochs or 0
-    warn_unfinished(objective, progress, was_cut_short=trainer.current_epoch < n_epochs)
+    had_its_steps = 0 < trainer.max_steps <= trainer.global_step
+    was_cut_short = trainer.current_epoch < n_epochs and not had_its_steps
+    warn_unfinished(objective, progress, was_cut_short=was_cut_short)
     if model.adata is None or model.minified_data_type is not None:
         return
     some = np.sort(model.train_indices[: cells_to_look_at(len(model.train_indices), n_epochs)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import torch
@@ -53,6 +55,7 @@ class ObjectivePlan(TrainingPlan):
                     f"plan_kwargs has {name!r}, scvi-tools' KL warm-up; here weights belong to the "
                     "objective: BetaSCVI(adata, objective=BetaVAE(beta=schedules.Linear(0, 1)))."
                 )
+        _refuse_unknown(plan_kwargs)
         super().__init__(module, **plan_kwargs)
         self.holds_final_weights = holds_final_weights
         self.automatic_optimization = not in_chunks
@@ -66,26 +69,28 @@ class ObjectivePlan(TrainingPlan):
         if self.holds_final_weights:
             return 1.0
         trainer = self.trainer
-        if trainer.max_epochs is None or trainer.max_epochs < 0:
-            return min(trainer.global_step / max(trainer.max_steps, 1), 1.0)
-        return min((self.current_epoch + epoch_done) / trainer.max_epochs, 1.0)
+        n_epochs, n_steps = trainer.max_epochs or 0, trainer.max_steps
+        by_epochs = (self.current_epoch + epoch_done) / n_epochs if n_epochs > 0 else 0.0
+        by_steps = trainer.global_step / n_steps if n_steps > 0 else 0.0
+        return min(max(by_epochs, by_steps), 1.0)  # whichever ends the training first
 
     @override
-    def training_step(self, batch: dict[str, Any] | Chunk, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: dict[str, Any] | Chunk, batch_idx: int) -> Tensor:
         if isinstance(batch, Chunk):
-            self._train_on_chunk(batch)
-            return None
+            return self._train_on_chunk(batch)
         return self._minibatch_loss(batch, batch_idx / self.trainer.num_training_batches)
 
-    def _train_on_chunk(self, chunk: Chunk) -> None:
+    def _train_on_chunk(self, chunk: Chunk) -> Tensor:
         wrapped = self.optimizers()
         optimizer = wrapped.optimizer
+        loss = torch.zeros(())
         for i, (epoch_done, minibatch) in enumerate(chunk):
             loss = self._minibatch_loss(minibatch, epoch_done)
             optimizer.zero_grad(set_to_none=True)
             self.manual_backward(loss)
             # through Lightning once a chunk: that is what its step counter counts
             (wrapped if i == 0 else optimizer).step()
+        return loss.detach()  # of the last minibatch: for callbacks that look at it
 
     def _minibatch_loss(self, minibatch: dict[str, Any], epoch_done: float) -> Tensor:
         self.realised_progress = self.progress_at(epoch_done)
@@ -161,12 +166,14 @@ class ObjectivePlan(TrainingPlan):
             return
         parts = {**output.reconstruction_loss, **output.kl_local, **output.extra_metrics}
         bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
-        self.module.load_state_dict(self._last_good)
+        kept = "its weights were not finite to begin with"
+        if self._last_good:
+            self.module.load_state_dict(self._last_good)
+            kept = "the model keeps its weights from the start of the last epoch that had good ones"
         raise TrainingError(
             f"training stopped in epoch {self.current_epoch + 1}: the loss is {output.loss.item()}, "
-            f"first in {bad or ['the weighted sum']}. The model keeps its weights from the start of "
-            "this epoch; try a lower learning rate (plan_kwargs={'lr': 1e-4}) or look for extreme "
-            "counts."
+            f"first in {bad or ['the weighted sum']}; {kept}. Try a lower learning rate "
+            "(plan_kwargs={'lr': 1e-4}), a smaller weight, or look for extreme counts."
         )
 
     @override
@@ -177,6 +184,16 @@ class ObjectivePlan(TrainingPlan):
         if state is not None and any(True for _ in state.parameters()):
             _give_own_learning_rate(config["optimizer"], list(state.parameters()), self.state_lr)
         return config
+
+
+def _refuse_unknown(plan_kwargs: dict[str, Any]) -> None:
+    """scvi-tools hands what it does not know to the loss, where a typing error would be lost."""
+    known = [*signature(TrainingPlan.__init__).parameters, "state_lr", "critic_lr"]
+    for name in plan_kwargs:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise ValueError(f"plan_kwargs has {name!r}, which no training plan takes{hint}")
 
 
 def _use_fused_kernels(optimizer: torch.optim.Optimizer) -> None:
