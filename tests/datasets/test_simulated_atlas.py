@@ -58,9 +58,10 @@ def test_atlas_has_the_columns_layers_and_levels_that_are_promised(any_design):
 
 
 def test_counts_are_whole_csr_and_the_layer_is_a_matrix_of_its_own(any_design):
-    counts = any_design.layers["counts"]
+    adata = any_design.copy()
+    counts = adata.layers["counts"]
 
-    any_design.X.data[:] = -1.0
+    adata.X.data[:] = -1.0
 
     assert sparse.isspmatrix_csr(counts)
     assert counts.dtype == np.float32
