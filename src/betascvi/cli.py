@@ -108,6 +108,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--factors", nargs="+", required=True, help="obs columns to score against")
     parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
+    parser.add_argument("--metrics", nargs="+", help="which (all by default)")
     parser.add_argument("--strata", help="obs column within whose levels the null permutes labels")
     parser.add_argument("--out", type=Path, required=True, help="csv file to write")
     parser.add_argument("--seed", type=int, default=0, help="(0)")
@@ -157,11 +158,16 @@ def _score(options: argparse.Namespace) -> None:
     import anndata
 
     from betascvi.report import write_csv
-    from betascvi.tl import score_disentanglement
+    from betascvi.tl import METRICS, score_disentanglement
 
     adata = anndata.read_h5ad(options.h5ad)
     table = score_disentanglement(
-        adata, options.key, _factors(options), strata=options.strata, seed=options.seed
+        adata,
+        options.key,
+        _factors(options),
+        metrics=options.metrics or METRICS,
+        strata=options.strata,
+        seed=options.seed,
     )
     write_csv(table, options.out)
     _print_scores(table)

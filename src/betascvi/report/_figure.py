@@ -27,7 +27,10 @@ def draw_axes(latents: AnnData, factors: Sequence[str | Factor]) -> Figure:
     figure = Figure(figsize=(4.2 + 3.2 * max(len(shown), 1), 3.6), layout="constrained")
     panels = figure.subplots(1, 1 + max(len(shown), 1), squeeze=False)[0]
     information = _information(z, shown)
-    _draw_matrix(panels[0], information, names, [factor.name for factor in shown])
+    if shown:
+        _draw_matrix(panels[0], information, names, [factor.name for factor in shown])
+    else:
+        panels[0].set_axis_off()
     for k, factor in enumerate(shown):
         best = np.argsort(-information[:, k], kind="stable")[:2]
         _draw_cells(panels[k + 1], z[:, best], [names[j] for j in best], factor)

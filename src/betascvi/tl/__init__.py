@@ -9,9 +9,10 @@ from betascvi.tl._leakage import Leak, Leakage, leakage
 from betascvi.tl._overlap import overlap
 from betascvi.tl._rotate import Rotation, rotate
 from betascvi.tl._score_table import ScoreRow, ScoreTable
-from betascvi.tl._scores import score_disentanglement
+from betascvi.tl._scores import METRICS, score_disentanglement
 
 __all__ = [
+    "METRICS",
     "Budget",
     "Diagnosis",
     "Leak",

@@ -1,0 +1,84 @@
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from betascvi.cli import main
+
+
+def test_help_loads_no_torch() -> None:
+    code = (
+        "import sys; from betascvi.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules, 'anndata' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+@pytest.mark.parametrize("command", ["demo", "fit", "score"])
+def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+
+    assert f"betascvi {command} " in capsys.readouterr().out.split("example:")[1]
+
+
+def test_no_command_prints_the_help_and_fails() -> None:
+    assert main([]) == 2
+
+
+def test_fit_writes_latents_model_scores_and_a_figure(
+    tiny_adata: anndata.AnnData, tmp_path: Path
+) -> None:
+    tiny_adata.write_h5ad(tmp_path / "in.h5ad")
+    out = tmp_path / "run"
+
+    status = main(
+        [
+            *("fit", str(tmp_path / "in.h5ad"), "--layer", "counts", "--batch-key", "batch"),
+            *("--out", str(out), "--epochs", "1", "--n-latent", "3", "--beta", "2"),
+        ]
+    )
+
+    latents = anndata.read_h5ad(out / "latents.h5ad")
+    assert status == 0
+    assert latents.obsm["X_betascvi"].shape == (tiny_adata.n_obs, 3)
+    assert list(latents.uns["betascvi"]["X_betascvi"]["axes"]) == ["free_1", "free_2", "free_3"]
+    assert {p.name for p in out.iterdir()} == {"latents.h5ad", "model", "axes.png", "settings.json"}
+
+
+def test_score_writes_a_table_for_any_embedding(
+    tiny_adata: anndata.AnnData, tmp_path: Path
+) -> None:
+    tiny_adata.obsm["X_mine"] = np.random.default_rng(0).normal(size=(tiny_adata.n_obs, 3))
+    tiny_adata.write_h5ad(tmp_path / "in.h5ad")
+
+    status = main(
+        [
+            *("score", str(tmp_path / "in.h5ad"), "--key", "X_mine", "--metrics", "mig"),
+            *("--factors", "cell_type", "batch", "--out", str(tmp_path / "scores.csv")),
+        ]
+    )
+
+    with open(tmp_path / "scores.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert status == 0
+    assert {row["factor"] for row in rows} == {"all", "cell_type", "batch"}
+
+
+def test_bad_input_is_one_line_and_a_failing_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["fit", str(tmp_path / "absent.h5ad"), "--out", str(tmp_path / "run")])
+
+    said = capsys.readouterr().err.strip()
+    assert status == 1
+    assert said.startswith("betascvi: ")
+    assert len(said.splitlines()) == 1
