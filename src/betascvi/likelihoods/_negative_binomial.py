@@ -64,14 +64,25 @@ def negative_binomial_terms(
     return log_space_terms(rows, at, normalise, needs) if terms is None else terms
 
 
-def differentiate(outcome: Evaluation, terms: Terms, rows: SparseRows, needs: Needs) -> Evaluation:
-    """Fill in the derivatives by logits, library and dispersion; uses the terms up."""
-    if terms.cost_by_theta is not None and terms.gain_by_theta is not None:
-        outcome.by_log_dispersion = subtract_at_counts(
-            terms.cost_by_theta, rows, terms.gain_by_theta
-        )
+def differentiate(
+    outcome: Evaluation,
+    terms: Terms,
+    rows: SparseRows,
+    needs: Needs,
+    own: torch.Tensor | None = None,
+) -> Evaluation:
+    """Fill in the derivatives by logits, library and dispersion; uses the terms up.
+
+    ``own`` scales the cost of each entry: the chance that it is the negative binomial's own.
+    """
+    if terms.gain_by_theta is not None:
+        by_theta = terms.cost_by_theta()
+        if own is not None:
+            by_theta.mul_(own)
+        outcome.by_log_dispersion = subtract_at_counts(by_theta, rows, terms.gain_by_theta)
     if needs.rate:
-        by_rate = subtract_at_counts(terms.cost_by_rate, rows, terms.gain_by_rate)
+        by_rate = terms.cost_by_rate if own is None else terms.cost_by_rate.mul_(own)
+        subtract_at_counts(by_rate, rows, terms.gain_by_rate)
         outcome.by_log_library = by_rate.sum(1, keepdim=True) if needs.log_library else None
         outcome.by_logits = terms.to_logits(by_rate)
     return outcome

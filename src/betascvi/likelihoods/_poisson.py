@@ -50,7 +50,7 @@ def _evaluate(rows: SparseRows, at: Parameters, normalise: Normalise, needs: Nee
     total = rate.sum(1, keepdim=True) if normalise != "softmax" else torch.ones_like(library)
     nll = sum_over_genes(library * total, rows, x * log_rate)
     outcome = Evaluation(nll)
-    counts = torch.zeros_like(library[:, 0]).index_add_(0, rows.row, x)[:, None]
+    counts = rows.sum_per_cell(x)[:, None]
     if needs.log_library:
         outcome.by_log_library = library * total - counts
     if needs.logits:

@@ -27,7 +27,7 @@ class Terms:
 
     cost: torch.Tensor
     cost_by_rate: torch.Tensor  # derivative by log mu
-    cost_by_theta: torch.Tensor | None  # derivative by log theta, if needed
+    cost_by_theta: Callable[[], torch.Tensor]  # derivative by log theta; may overwrite the cost
     gain: torch.Tensor
     gain_by_rate: torch.Tensor
     gain_by_theta: torch.Tensor | None
@@ -54,7 +54,7 @@ def log_space_terms(rows: SparseRows, at: Parameters, normalise: Normalise, need
     return Terms(
         cost=theta * softplus(u),
         cost_by_rate=theta * torch.sigmoid(u),
-        cost_by_theta=theta * softplus_minus_sigmoid(u) if by_theta else None,
+        cost_by_theta=lambda: theta * softplus_minus_sigmoid(u),
         gain=rising + x * log_odds,
         gain_by_rate=(x * torch.sigmoid(-u_at)).to(u.dtype),
         gain_by_theta=(rising_slope + x * torch.sigmoid(u_at)).to(u.dtype) if by_theta else None,
@@ -75,5 +75,4 @@ def subtract_at_counts(dense: torch.Tensor, rows: SparseRows, values: torch.Tens
 
 def sum_over_genes(dense: torch.Tensor, rows: SparseRows, sparse: torch.Tensor) -> torch.Tensor:
     """Dense part less the sparse one plus log x!, per cell; added up in double precision."""
-    total = rows.log_factorial.index_add(0, rows.row, sparse.double(), alpha=-1.0)
-    return (total + dense.sum(1)).to(dense.dtype)
+    return (rows.log_factorial - rows.sum_per_cell(sparse) + dense.sum(1)).to(dense.dtype)

@@ -68,10 +68,7 @@ def _evaluate(rows: SparseRows, at: Parameters, normalise: Normalise, needs: Nee
         by_dropout.view(-1)[rows.index] = 1.0 - kept.view(-1)[rows.index]
         outcome.by_dropout_logits = by_dropout
     own.view(-1)[rows.index] = 1.0
-    terms.cost_by_rate.mul_(own)
-    if terms.cost_by_theta is not None:
-        terms.cost_by_theta.mul_(own)
-    return differentiate(outcome, terms, rows, needs)
+    return differentiate(outcome, terms, rows, needs, own)
 
 
 def _cost_of_zero(
