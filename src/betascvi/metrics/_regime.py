@@ -45,7 +45,8 @@ def regime_of(information: float, overlap: float, gain: float) -> tuple[Regime, 
         )
     if gain <= 0.0:
         return "noise", (
-            f"the decoder makes no use of z: gene means alone are {-gain:.1f} nats better"
+            f"the decoder makes no use of z (or training was short): gene means alone are "
+            f"{-gain:.1f} nats better"
         )
     if overlap < LEAST_OVERLAP:
         return "islands", (

@@ -1,0 +1,76 @@
+"""Results of runs on disk: a folder a run, there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from betascvi.model import BetaSCVI
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROW = "row.json"
+_HISTORY = "history.csv"
+_MODEL = "model"
+_TABLE = "runs.csv"
+
+
+def write_run(folder: Path, row: Mapping[str, Any], model: BetaSCVI, *, keep_models: bool) -> None:
+    """Write beside the final place, then move there in one step."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (unfinished / _ROW).write_text(json.dumps(_for_json(row), indent=1) + "\n")
+        history_frame(model).to_csv(unfinished / _HISTORY)
+        if keep_models:
+            model.save(str(unfinished / _MODEL), save_anndata=False)
+        unfinished.chmod(0o755)  # mkdtemp makes folders for the owner alone
+        if folder.exists():  # a run by somebody else at the same time, or without its model
+            shutil.rmtree(folder)
+        os.replace(unfinished, folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def read_row(folder: Path, *, needs_model: bool) -> dict[str, Any] | None:
+    """The row of a finished run; None where there is none (or it lacks the model asked for)."""
+    path = folder / _ROW
+    if not path.exists() or (needs_model and not (folder / _MODEL).exists()):
+        return None
+    row: dict[str, Any] = json.loads(path.read_text())
+    return row
+
+
+def write_table(folder: Path, frame: pd.DataFrame) -> None:
+    """All rows as one file, replaced in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{_TABLE}-{os.getpid()}"
+    frame.to_csv(unfinished, index=False)
+    os.replace(unfinished, folder / _TABLE)
+
+
+def history_frame(model: BetaSCVI) -> pd.DataFrame:
+    """Everything logged in training, one row an epoch."""
+    import pandas as pd
+
+    return pd.concat(list(model.history.values()), axis=1)
+
+
+def _for_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    is_missing = isinstance(value, float) and not math.isfinite(value)
+    return None if is_missing else value
