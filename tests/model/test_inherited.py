@@ -203,7 +203,9 @@ def test_gene_correlations_of_predictive_samples_are_correlations(fitted: BetaSC
 def test_library_sizes_are_those_of_the_counts(fitted: BetaSCVI) -> None:
     totals = np.asarray(fitted.adata.layers["counts"].sum(1)).ravel()
 
-    np.testing.assert_allclose(fitted.get_latent_library_size(give_mean=False).ravel(), totals, rtol=1e-4)
+    np.testing.assert_allclose(
+        fitted.get_latent_library_size(give_mean=False).ravel(), totals, rtol=1e-4
+    )
 
 
 def test_the_aggregated_posterior_is_a_mixture_over_the_cells(fitted: BetaSCVI) -> None:

@@ -55,6 +55,10 @@ class EmbeddingField(ObsmField):
 
     @override
     def validate_field(self, adata: AnnData) -> None:
+        if self.attr_key not in adata.obsm:
+            raise UnknownFactorError(
+                f"obsm_key {self.attr_key!r} is not in adata.obsm; there are {list(adata.obsm)}."
+            )
         super().validate_field(adata)
         values = np.asarray(adata.obsm[self.attr_key])
         n_bad = int((~np.isfinite(values)).sum())

@@ -34,9 +34,15 @@ class Covariate:
 
     def code(self, value: Any, n_cells: int) -> np.ndarray:
         """(cells,) codes or values from one setting, or one for each cell."""
-        values = np.broadcast_to(np.asarray(value, dtype=object).ravel(), n_cells)
+        values = np.asarray(value, dtype=object).ravel()
+        if values.size not in {1, n_cells}:
+            raise ValueError(
+                f"covariates[{self.name!r}] has {values.size} values for {n_cells} cells; give one "
+                "for all or one for each."
+            )
+        values = np.broadcast_to(values, n_cells)
         if not self.is_categorical:
-            return values.astype(np.float32)
+            return self._numbers(values)
         code_of = {level: code for code, level in enumerate(self.levels)}
         unknown = [v for v in dict.fromkeys(map(str, values)) if v not in code_of]
         if unknown:
@@ -46,6 +52,21 @@ class Covariate:
                 f"{self.name!r} has no level {unknown[0]!r}; there are {list(self.levels)}{hint}"
             )
         return np.array([code_of[str(v)] for v in values], dtype=np.int64)
+
+    def _numbers(self, values: np.ndarray) -> np.ndarray:
+        try:
+            numbers = values.astype(np.float32)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"covariates[{self.name!r}] is continuous and takes numbers, got {values[0]!r}."
+            ) from None
+        n_bad = int((~np.isfinite(numbers)).sum())
+        if n_bad:
+            raise ValueError(
+                f"covariates[{self.name!r}] holds {n_bad} missing or infinite values; every cell "
+                "needs a number."
+            )
+        return numbers
 
 
 def decode(

@@ -1,0 +1,140 @@
+"""A trained SCVI's weights in our model give the SCVI's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+from scvi.model import SCANVI, SCVI
+
+from betascvi import BetaSCVI
+from betascvi.objectives import BetaVAE
+
+CASES = [
+    pytest.param({}, {}, id="as it comes"),
+    pytest.param({}, {"gene_likelihood": "nb"}, id="nb"),
+    pytest.param({}, {"gene_likelihood": "poisson"}, id="poisson"),
+    pytest.param({}, {"gene_likelihood": "normal"}, id="normal"),
+    pytest.param({"labels_key": "cell_type"}, {"dispersion": "gene-label"}, id="gene-label"),
+    pytest.param({}, {"dispersion": "gene-batch", "gene_likelihood": "nb"}, id="gene-batch"),
+    pytest.param({}, {"dispersion": "gene-cell", "gene_likelihood": "nb"}, id="gene-cell"),
+    pytest.param(
+        {"categorical_covariate_keys": ["condition", "site"],
+         "continuous_covariate_keys": ["age"], "size_factor_key": "size"},
+        {"encode_covariates": True, "n_layers": 2},
+        id="every covariate",
+    ),
+    pytest.param({}, {"batch_representation": "embedding"}, id="batch embedding"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def make_scvi(source: AnnData, quick: dict[str, Any]) -> Callable[..., SCVI]:
+    def make(setup: dict[str, Any], **arguments: Any) -> SCVI:
+        adata = source.copy()
+        SCVI.setup_anndata(adata, layer="counts", batch_key="batch", **setup)
+        model = SCVI(adata, n_hidden=16, n_latent=4, **arguments)
+        model.train(**quick)
+        return model
+
+    return make
+
+
+def elbo(model: SCVI) -> float:
+    torch.manual_seed(0)
+    return float(model.get_elbo())
+
+
+@pytest.mark.parametrize(("setup", "arguments"), CASES)
+def test_elbo_latent_and_expression_are_the_scvi_models_own(
+    make_scvi: Callable[..., SCVI], setup: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    theirs = make_scvi(setup, **arguments)
+
+    ours = BetaSCVI.from_scvi(theirs)
+
+    assert elbo(ours) == pytest.approx(elbo(theirs), rel=1e-5)
+    np.testing.assert_allclose(
+        ours.get_latent_representation(), theirs.get_latent_representation(), rtol=1e-5, atol=1e-6
+    )
+    expressions = []
+    for model in (theirs, ours):
+        torch.manual_seed(0)
+        expressions.append(model.get_normalized_expression(return_numpy=True))
+    np.testing.assert_allclose(expressions[1], expressions[0], rtol=1e-4)
+
+
+@pytest.fixture
+def theirs(make_scvi: Callable[..., SCVI]) -> SCVI:
+    return make_scvi({}, gene_likelihood="nb")
+
+
+def test_the_objective_is_the_plain_elbo(theirs: SCVI) -> None:
+    ours = BetaSCVI.from_scvi(theirs)
+
+    assert ours.module.objective == BetaVAE(beta=1.0)
+    assert ours.init_params_["non_kwargs"]["gene_likelihood"] == "nb"
+
+
+def test_the_weights_are_copies(theirs: SCVI, quick: dict[str, Any]) -> None:
+    before = {name: value.clone() for name, value in theirs.module.state_dict().items()}
+
+    BetaSCVI.from_scvi(theirs).train(**quick)
+
+    after = theirs.module.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_the_scvi_model_still_works_on_its_cells(theirs: SCVI) -> None:
+    before = theirs.get_latent_representation()
+
+    BetaSCVI.from_scvi(theirs)
+
+    np.testing.assert_array_equal(theirs.get_latent_representation(), before)
+
+
+def test_the_history_and_the_split_come_along(theirs: SCVI) -> None:
+    ours = BetaSCVI.from_scvi(theirs)
+
+    assert ours.is_trained_
+    assert set(ours.history) == set(theirs.history)
+    np.testing.assert_array_equal(ours.train_indices, theirs.train_indices)
+
+
+def test_our_tools_work_on_the_copy(theirs: SCVI, quick: dict[str, Any]) -> None:
+    ours = BetaSCVI.from_scvi(theirs)
+
+    mu = ours.decode(ours.get_latent_representation())
+    ours.train(**quick)
+
+    np.testing.assert_allclose(mu.sum(1), 1e4, rtol=1e-4)
+
+
+def test_another_class_of_model_is_refused(source: AnnData) -> None:
+    adata = source.copy()
+    SCANVI.setup_anndata(
+        adata, labels_key="cell_type", unlabeled_category="unknown", layer="counts"
+    )
+
+    with pytest.raises(ValueError, match=r"scvi\.model\.SCVI, got SCANVI"):
+        BetaSCVI.from_scvi(SCANVI(adata, n_hidden=8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [({"use_observed_lib_size": False}, "use_observed_lib_size"),
+     ({"latent_distribution": "ln"}, "latent_distribution")],
+    ids=["latent library size", "logistic normal"],
+)  # fmt: skip
+def test_what_we_do_not_carry_over_is_refused_by_name(
+    source: AnnData, arguments: dict[str, Any], name: str
+) -> None:
+    adata = source.copy()
+    SCVI.setup_anndata(adata, layer="counts")
+
+    with pytest.raises(ValueError, match=name):
+        BetaSCVI.from_scvi(SCVI(adata, n_hidden=8, **arguments))
