@@ -1,6 +1,7 @@
 """Tools: an embedding or a fitted model in, a record out."""
 
 from betascvi.metrics._diagnosis import Diagnosis
+from betascvi.metrics._rate_distortion import RateDistortion, rate_distortion
 from betascvi.tl._budget import Budget
 from betascvi.tl._diagnose import diagnose
 from betascvi.tl._embed import embed
@@ -18,6 +19,7 @@ __all__ = [
     "Leak",
     "Leakage",
     "Probing",
+    "RateDistortion",
     "Rotation",
     "ScoreRow",
     "ScoreTable",
@@ -25,6 +27,7 @@ __all__ = [
     "embed",
     "leakage",
     "overlap",
+    "rate_distortion",
     "rotate",
     "score_disentanglement",
 ]
