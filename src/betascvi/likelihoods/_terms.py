@@ -9,7 +9,7 @@ import torch
 
 from betascvi.likelihoods._fused import Needs, Parameters
 from betascvi.likelihoods._rate import Normalise, gradient_to_logits, log_share
-from betascvi.likelihoods._rows import SparseRows
+from betascvi.likelihoods._rows import SparseRows, widest
 from betascvi.likelihoods._special import (
     log_rising_factorial,
     softplus,
@@ -43,7 +43,7 @@ def log_space_terms(rows: SparseRows, at: Parameters, normalise: Normalise, need
     bound = 80.0 if log_rate.dtype == torch.float64 else 40.0
     log_theta = at.log_dispersion.to(log_rate.dtype).clamp(max=bound)
     theta, u = torch.exp(log_theta), log_rate - log_theta
-    exact = log_rate.dtype if log_rate.device.type == "mps" else torch.float64
+    exact = widest(log_rate.device)
     x = rows.value.to(exact)
     theta_at = at_counts(log_theta, rows).to(exact)
     u_at = log_rate.reshape(-1).take(rows.index).to(exact) - theta_at

@@ -76,7 +76,7 @@ def _cost_of_zero(
 ) -> torch.Tensor:
     """-log(pi + (1 - pi) exp(-cost)), given loss = (1 - pi) (exp(-cost) - 1)."""
     mixed = torch.log1p(loss).neg_()
-    far = positions(loss.view(-1) < -0.5)  # log1p is losing digits there
+    far = positions(loss.view(-1), lambda part: part < -0.5)  # log1p is losing digits there
     if far.numel():
         cost, kept = cost.view(-1)[far], -dropout_logits.reshape(-1)[far]
         mixed.view(-1)[far] = (
