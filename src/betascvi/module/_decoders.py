@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from scvi.nn import FCLayers
 from torch import Tensor, nn
 
+from betascvi.module._layers import run_layers
+
 
 class Heads(NamedTuple):
     """What a decoder's network gives out."""
@@ -44,7 +46,7 @@ class JointDecoder(nn.Module):
 
     def forward(self, z: Tensor, *covariates: Tensor) -> Heads:
         """Logits (and other heads the likelihood asked for) of latent positions."""
-        hidden = self.px_decoder(z, *covariates)
+        hidden = run_layers(self.px_decoder, z, *covariates)
         return Heads(
             self.px_scale_decoder(hidden),
             self.px_r_decoder(hidden) if self.px_r_decoder is not None else None,

@@ -110,7 +110,7 @@ class NormalLikelihood(_Counts):
 
     @override
     def negative_log_likelihood(self, x: Tensor | SparseRows, decoded: Decoded) -> Tensor:
-        return likelihoods.gaussian(_dense(x), self.mean(decoded), decoded.dispersion)
+        return likelihoods.gaussian(dense(x), self.mean(decoded), decoded.dispersion)
 
     @override
     def distribution(self, decoded: Decoded) -> Distribution:
@@ -123,7 +123,7 @@ class EmbeddingLikelihood(Likelihood):
 
     @override
     def negative_log_likelihood(self, x: Tensor | SparseRows, decoded: Decoded) -> Tensor:
-        return likelihoods.gaussian(_dense(x), decoded.logits, decoded.dispersion)
+        return likelihoods.gaussian(dense(x), decoded.logits, decoded.dispersion)
 
     @override
     def distribution(self, decoded: Decoded) -> Distribution:
@@ -153,5 +153,6 @@ def _rows(x: Tensor | SparseRows) -> SparseRows:
     return x if isinstance(x, SparseRows) else SparseRows.from_dense(x)
 
 
-def _dense(x: Tensor | SparseRows) -> Tensor:
+def dense(x: Tensor | SparseRows) -> Tensor:
+    """The data as a (cells, genes) matrix."""
     return x.dense() if isinstance(x, SparseRows) else x

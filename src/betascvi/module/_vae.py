@@ -18,9 +18,10 @@ from typing_extensions import override
 from betascvi.likelihoods import SparseRows
 from betascvi.module._decoded import Decoded
 from betascvi.module._decoders import JointDecoder
-from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood
+from betascvi.module._layers import run_layers
+from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood, dense
 from betascvi.objectives import BetaVAE, Draws, LossTerms, Objective, Step
-from betascvi.objectives._estimators import kl_per_axis
+from betascvi.objectives._gaussian_kl import kl_per_axis
 
 DECODED_KEY = "decoded"
 REPORT_SUFFIX = "_report"
@@ -140,7 +141,7 @@ class BetaVAEModule(VAE):
         """Encode counts, dense or as non-zeros."""
         library = self._log_library(x)
         inputs, categories = self._encoder_inputs(x, batch_index, cont_covs, cat_covs)
-        hidden = self.z_encoder.encoder(inputs, *categories)
+        hidden = run_layers(self.z_encoder.encoder, inputs, *categories)
         variance = self.z_encoder.var_activation(self.z_encoder.var_encoder(hidden))
         # scvi-tools' Encoder, less the checks of a distribution's arguments at each step
         sd = (variance + self.z_encoder.var_eps).sqrt()
@@ -216,9 +217,7 @@ class BetaVAEModule(VAE):
         return {
             MODULE_KEYS.PX_KEY: self.likelihood.distribution(decoded) if as_distribution else None,
             MODULE_KEYS.PL_KEY: None,
-            MODULE_KEYS.PZ_KEY: Normal(
-                torch.zeros_like(z), torch.ones_like(z), validate_args=False
-            ),
+            MODULE_KEYS.PZ_KEY: self._prior(z) if as_distribution else None,
             DECODED_KEY: decoded,
         }
 
@@ -268,26 +267,28 @@ class BetaVAEModule(VAE):
         """
         qz: Normal = inference_outputs[MODULE_KEYS.QZ_KEY]
         z = inference_outputs[MODULE_KEYS.Z_KEY]
-        pz = self._prior(qz)
+        pz = self._prior(qz.loc)
         reconstruction = self.likelihood.negative_log_likelihood(
             tensors[REGISTRY_KEYS.X_KEY], generative_outputs[DECODED_KEY]
         )
-        kl = kl_per_axis(qz, pz).sum(-1)
+        kl_of_axes = kl_per_axis(qz, pz)
+        kl = kl_of_axes.sum(-1)
         if z.dim() == 3:  # importance samples: only the reconstruction is asked for
             return LossOutput(reconstruction.mean(), reconstruction, kl.expand_as(reconstruction))
         step = Step(
             reconstruction, qz, pz, z, progress, n_obs,
             resample=self._resampler(tensors, inference_outputs),
             make_px=self._px_maker(generative_outputs[DECODED_KEY]),
-            x=tensors[REGISTRY_KEYS.X_KEY],
+            make_x=lambda: dense(tensors[REGISTRY_KEYS.X_KEY]),
+            known_kl=kl_of_axes,
             blocks={"free": slice(0, self.n_latent)},
             state=self.objective_state,
             critic=critic,
         )  # fmt: skip
         return self._loss_output(self.objective(step), reconstruction, kl, tensors, z)
 
-    def _prior(self, qz: Normal) -> Normal:
-        return Normal(torch.zeros_like(qz.loc), torch.ones_like(qz.loc), validate_args=False)
+    def _prior(self, z: Tensor) -> Normal:
+        return Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
 
     def _resampler(
         self, tensors: dict[str, Tensor], inference_outputs: dict[str, Any]

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from betascvi.objectives._aggregate import Estimator, aggregate_density
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
-from betascvi.objectives._estimators import axes_of, free_axes, kl_per_axis, log_density
+from betascvi.objectives._estimators import axes_of, free_axes, log_density
 from betascvi.schedules import Weight, check_weight, weight_at
 
 
@@ -81,6 +81,6 @@ class BetaTCVAE(Objective):
         weights = {name: weight_at(w, step.progress) for name, w in self.weights.items()}
         penalties = {name: Term(value, weights[name]) for name, value in parts.items()}
         if z.shape[-1] < step.z.shape[-1]:
-            kl = kl_per_axis(step.qz, step.pz)
+            kl = step.kl
             penalties["anchored_kl"] = Term(kl.sum(-1) - kl[:, free].sum(-1))
         return LossTerms(Term(step.reconstruction), penalties)

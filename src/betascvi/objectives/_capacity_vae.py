@@ -7,7 +7,6 @@ import torch
 from typing_extensions import override
 
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
-from betascvi.objectives._estimators import kl_per_axis
 from betascvi.schedules import Linear, Weight, check_weight, weight_at
 
 _RISING = Linear(0.0, 15.0, end=0.5)
@@ -50,7 +49,7 @@ class CapacityVAE(Objective):
 
     @override
     def __call__(self, step: Step) -> LossTerms:
-        rate = kl_per_axis(step.qz, step.pz).sum(-1).mean()
+        rate = step.kl.sum(-1).mean()
         capacity = weight_at(self.capacity, step.progress)
         gamma = weight_at(self.gamma, step.progress)
         return LossTerms(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
+from betascvi.objectives._gaussian_kl import kl_per_axis
 from betascvi.schedules import Weight
 
 
@@ -44,8 +45,8 @@ class Step:
     """``resample(k)``: k more samples of the posterior, decoded."""
     make_px: Callable[[], Distribution] | None = None
     """Builds the dense p(x | z); ask :attr:`px` for it."""
-    x: Tensor | None = None
-    """(cells, genes): the data."""
+    make_x: Callable[[], Tensor] | None = None
+    """Builds the dense data; ask :attr:`x` for them."""
     factors: Mapping[str, Tensor] = field(default_factory=dict)
     """Factor name -> (cells,) codes or values; NaN where the label is missing."""
     blocks: Mapping[str, slice] = field(default_factory=dict)
@@ -54,6 +55,20 @@ class Step:
     """What the objective learns, from :meth:`Objective.make_state`."""
     critic: nn.Module | None = None
     """Only in training with a critic, from :meth:`Objective.make_critic`."""
+    known_kl: Tensor | None = None
+    """:attr:`kl`, where the module has it already."""
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z | x) || p(z)) in nats, (cells, axes)."""
+        return kl_per_axis(self.qz, self.pz) if self.known_kl is None else self.known_kl
+
+    @property
+    def x(self) -> Tensor:
+        """(cells, genes): the data, dense, built when asked for."""
+        if self.make_x is None:
+            raise ValueError("this step carries no data; use step.reconstruction.")
+        return self.make_x()
 
     @property
     def px(self) -> Distribution:

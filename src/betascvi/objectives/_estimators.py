@@ -12,14 +12,6 @@ from betascvi.objectives._contract import Step
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def kl_per_axis(q: Normal, p: Normal) -> Tensor:
-    """Closed-form KL(q || p) of diagonal Gaussians, (cells, axes)."""
-    # (sd ratio)^2 - 1 - log((sd ratio)^2), written without torch's type dispatch
-    variance_ratio = (q.scale / p.scale).square()
-    shift = ((q.loc - p.loc) / p.scale).square()
-    return 0.5 * (variance_ratio + shift - 1.0 - variance_ratio.log())
-
-
 def floored_kl(kl: Tensor, floor: float) -> Tensor:
     """Sum over axes of the mean KL over cells, none below ``floor`` nats (a scalar)."""
     return kl.mean(0).clamp(min=floor).sum()
@@ -27,7 +19,7 @@ def floored_kl(kl: Tensor, floor: float) -> Tensor:
 
 def charged_kl(step: Step, free_bits: float) -> Tensor:
     """The KL to the prior: (cells,), or a scalar where ``free_bits`` floors its axes."""
-    kl = kl_per_axis(step.qz, step.pz)
+    kl = step.kl
     return floored_kl(kl, free_bits) if free_bits else kl.sum(-1)
 
 

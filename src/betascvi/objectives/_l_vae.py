@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
-from betascvi.objectives._estimators import kl_per_axis
 from betascvi.objectives._settings import check_positive
 
 
@@ -97,7 +96,7 @@ class LVAE(Objective):
                 "LVAE needs what it learns: a step with state=objective.make_state(n)."
             )
         variance_0, variances_1 = step.state()
-        kl = kl_per_axis(step.qz, step.pz)
+        kl = step.kl
         charges = self._charges(kl, variances_1)
         penalties = dict(charges)
         if self.epsilon:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
-from betascvi.objectives._estimators import kl_per_axis
 from betascvi.objectives._settings import check_positive
 from betascvi.schedules import Weight, bounds_of, check_weight, weight_at
 
@@ -74,7 +73,7 @@ class TargetRate(Objective):
 
     @override
     def __call__(self, step: Step) -> LossTerms:
-        kl = kl_per_axis(step.qz, step.pz).sum(-1)
+        kl = step.kl.sum(-1)
         rate = weight_at(self.rate, step.progress)
         weight: float | Tensor = self.beta
         if isinstance(step.state, RateController):

@@ -11,31 +11,28 @@ class RunningMeans:
     """Per-cell means of the parts of a loss over one epoch."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        # by the names of the parts: one addition a minibatch, whatever their number
+        self._sums: dict[tuple[str, ...], Tensor] = {}
         self._n_cells = 0
 
     def add(self, output: LossOutput) -> None:
         """Take in one minibatch."""
         n = output.n_obs_minibatch
         extras = {k: v for k, v in output.extra_metrics.items() if v.dim() == 0}
-        per_cell = {"loss": output.loss.detach(), **extras}
-        per_minibatch = {
-            "reconstruction_loss": output.reconstruction_loss_sum.detach(),
-            "kl_local": output.kl_local_sum.detach(),
-        }
-        for name, value in per_cell.items():
-            self._add(name, value * n)
-        for name, value in per_minibatch.items():
-            self._add(name, value)
+        names = ("reconstruction_loss", "kl_local", "loss", *extras)
+        sums = torch.stack([output.reconstruction_loss_sum, output.kl_local_sum]).detach()
+        means = torch.stack([output.loss, *extras.values()]).detach()
+        parts = torch.cat([sums.to(means), means * n])
+        self._sums[names] = self._sums[names] + parts if names in self._sums else parts
         self._n_cells += n
-
-    def _add(self, name: str, value: Tensor) -> None:
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def read_and_reset(self) -> dict[str, Tensor]:
         """Means per cell since the last reading; nothing where no cell came."""
-        n = max(self._n_cells, 1)
-        means = {name: (total / n).float() for name, total in self._sums.items()}
+        totals: dict[str, Tensor] = {}
+        for names, parts in self._sums.items():
+            for name, part in zip(names, parts.unbind(), strict=True):
+                totals[name] = totals[name] + part if name in totals else part
+        means = {name: (total / self._n_cells).float() for name, total in totals.items()}
         self._sums, self._n_cells = {}, 0
         if means:
             means["elbo"] = means["reconstruction_loss"] + means["kl_local"]
