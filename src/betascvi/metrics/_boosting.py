@@ -21,6 +21,7 @@ _SETTINGS: dict[str, Any] = {
     "feature_pre_filter": False,
     "deterministic": True,
     "force_col_wise": True,
+    "num_threads": 1,
     "verbosity": -1,
 }
 # Far below any difference between two splits, far above the rounding of a gain.
@@ -51,12 +52,12 @@ class BoostedProbe:
         rng = np.random.default_rng(self._seed)
         gains = np.zeros(n_axes)
         for target, n_levels in targets(column):
-            booster, _ = self._start(self._fresh(), target, n_levels)
-            order = rng.random(n_axes)
+            booster, _ = self._start(np.arange(len(self._z)), target, n_levels)
             for tree in range(_N_TREES):
                 # Equal splits would all go to the first axis; a copy of it would look unused.
                 order = 1 - order if tree % 2 else rng.random(n_axes)
-                booster.reset_parameter({"feature_contri": list(1 - _TIE_BREAK * order)})
+                favour = (1 - _TIE_BREAK * order).tolist()
+                booster.reset_parameter({"feature_contri": favour})
                 if booster.update():
                     break
             gains += residual_gains(booster.model_to_string(), n_axes)
@@ -66,11 +67,9 @@ class BoostedProbe:
         self, column: Column, fitted: Int[np.ndarray, " fitted"], asked: Int[np.ndarray, " asked"]
     ) -> np.ndarray:
         """(asked, targets) levels or numbers guessed for the cells asked about."""
-        fitted = np.sort(fitted)
         guesses = []
         for target, n_levels in targets(column):
-            data = self._data.subset(fitted).construct()
-            booster, prior = self._start(data, target[fitted], n_levels)
+            booster, prior = self._start(np.sort(fitted), target, n_levels)
             for _ in range(_N_TREES):
                 if booster.update():
                     break
@@ -80,22 +79,16 @@ class BoostedProbe:
             guesses.append(raw.argmax(axis=1) if n_levels > 2 else raw)
         return np.column_stack(guesses)
 
-    def _fresh(self) -> Any:
-        """The binned embedding without a target.
-
-        LightGBM writes past its memory when one data set is given starting scores of another
-        length after it was trained on, as another number of levels asks for.
-        """
-        from lightgbm import Dataset
-
-        return Dataset(
-            self._z, reference=self._data, params=self._settings, free_raw_data=False
-        ).construct()
-
-    def _start(self, data: Any, target: np.ndarray, n_levels: int) -> tuple[Any, Any]:
+    def _start(
+        self, fitted: Int[np.ndarray, " fitted"], target: np.ndarray, n_levels: int
+    ) -> tuple[Any, Any]:
         """A booster without trees, and the raw score it starts from."""
         from lightgbm import Booster
 
+        # A copy of the bins for every target: LightGBM writes past its memory when a data set
+        # that was trained on is given start values for another number of levels.
+        data = self._data.subset(fitted).construct()
+        target = target[fitted]
         counts = np.bincount(target.astype(np.intp), minlength=n_levels) if n_levels else None
         aims: dict[str, Any] = {"objective": "regression"}
         prior: Any = target.mean()

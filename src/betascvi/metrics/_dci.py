@@ -13,6 +13,7 @@ from betascvi._results import Score
 from betascvi.metrics._boosting import BoostedProbe, targets
 from betascvi.metrics._folds import as_groups, deal_folds
 from betascvi.metrics._inputs import Column, Flags, as_columns, as_embedding, live_axes
+from betascvi.metrics._threads import side_by_side
 
 _N_PARTS = 4  # one in four cells is held out for informativeness
 
@@ -93,30 +94,38 @@ def dci(
     """
     z = as_embedding(z, min_axes=2, asked_by="dci")
     columns = as_columns(factors, len(z), discrete, circular, min_factors=2, asked_by="dci")
-    known_by = _rows_by_mask(columns)
-    importance = np.empty((z.shape[1], len(columns)))
-    informed = np.empty(len(columns))
     cell_groups = as_groups(groups, len(z))
-    for members in known_by:
-        first = columns[members[0]]
-        probe = BoostedProbe(first.rows(z), seed)
-        rows_groups = None if cell_groups is None else first.rows(cell_groups)
-        for j in members:
-            importance[:, j] = probe.gains(columns[j])
-            if informativeness:
-                levels = columns[j].present_levels(n_bins)
-                folds = deal_folds(levels, _N_PARTS, np.random.default_rng(seed), rows_groups)
-                informed[j] = _informativeness(probe, columns[j], folds == 0)
-    return _score(importance, informed if informativeness else None, live_axes(z))
+    probes = _probes(z, columns, seed)
+
+    def ask(task: tuple[int, bool]) -> Any:
+        j, is_held_out = task
+        column = columns[j]
+        if not is_held_out:
+            return probes[j].gains(column)
+        rows_groups = None if cell_groups is None else column.rows(cell_groups)
+        levels = column.present_levels(n_bins)
+        folds = deal_folds(levels, _N_PARTS, np.random.default_rng(seed), rows_groups)
+        return _informativeness(probes[j], column, folds == 0)
+
+    # The factor with most levels costs most and goes first.
+    order = sorted(range(len(columns)), key=lambda j: -columns[j].levels(n_bins)[1])
+    gains = dict(zip(order, side_by_side(ask, [(j, False) for j in order]), strict=True))
+    importance = np.column_stack([gains[j] for j in range(len(columns))])
+    informed = None
+    if informativeness:
+        shares = dict(zip(order, side_by_side(ask, [(j, True) for j in order]), strict=True))
+        informed = np.array([shares[j] for j in range(len(columns))])
+    return _score(importance, informed, live_axes(z))
 
 
-def _rows_by_mask(columns: Sequence[Column]) -> list[list[int]]:
-    """Columns that know the same cells, together: they share one binning of z."""
-    members: dict[bytes, list[int]] = {}
-    for j, column in enumerate(columns):
-        key = b"" if column.known is None else np.packbits(column.known).tobytes()
-        members.setdefault(key, []).append(j)
-    return list(members.values())
+def _probes(z: np.ndarray, columns: Sequence[Column], seed: int) -> list[BoostedProbe]:
+    """A probe for each column; columns that know the same cells share one binning of z."""
+    probes: dict[bytes, BoostedProbe] = {}
+    keys = [b"" if c.known is None else np.packbits(c.known).tobytes() for c in columns]
+    for key, column in zip(keys, columns, strict=True):
+        if key not in probes:
+            probes[key] = BoostedProbe(column.rows(z), seed)
+    return [probes[key] for key in keys]
 
 
 def _informativeness(probe: BoostedProbe, column: Column, held_out: np.ndarray) -> float:
