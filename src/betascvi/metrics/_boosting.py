@@ -53,11 +53,8 @@ class BoostedProbe:
         gains = np.zeros(n_axes)
         for target, n_levels in targets(column):
             booster, _ = self._start(np.arange(len(self._z)), target, n_levels)
-            for tree in range(_N_TREES):
-                # Equal splits would all go to the first axis; a copy of it would look unused.
-                order = 1 - order if tree % 2 else rng.random(n_axes)
-                favour = (1 - _TIE_BREAK * order).tolist()
-                booster.reset_parameter({"feature_contri": favour})
+            for favour in _favours(n_axes, rng):
+                booster.reset_parameter({"feature_contri": favour.tolist()})
                 if booster.update():
                     break
             gains += residual_gains(booster.model_to_string(), n_axes)
@@ -102,6 +99,17 @@ class BoostedProbe:
         data.set_label(target)
         data.set_init_score(np.repeat(prior, target.size))
         return Booster({**self._settings, **aims}, data), prior
+
+
+def _favours(n_axes: int, rng: np.random.Generator) -> Float[np.ndarray, "trees axes"]:
+    """Weights of the axes for each tree, equal but for the order in which ties go.
+
+    LightGBM gives every tie to the first axis, and a copy of an axis would look unused. Each
+    order is followed by its reverse, so that two copies share evenly.
+    """
+    orders = rng.random((_N_TREES // 2, 1, n_axes))
+    both = np.concatenate([orders, 1 - orders], axis=1).reshape(_N_TREES, n_axes)
+    return np.asarray(1 - _TIE_BREAK * both)
 
 
 def targets(column: Column) -> list[tuple[np.ndarray, int]]:
