@@ -1,3 +1,19 @@
 """Plots: records in, matplotlib Axes out; saving and showing are the caller's."""
 
-__all__: list[str] = []
+from betascvi.pl._diagnosis import diagnosis
+from betascvi.pl._latent import latent
+from betascvi.pl._leakage import leakage
+from betascvi.pl._overlap import overlap
+from betascvi.pl._rate_distortion import rate_distortion
+from betascvi.pl._scores import scores
+from betascvi.pl._training import training
+
+__all__ = [
+    "diagnosis",
+    "latent",
+    "leakage",
+    "overlap",
+    "rate_distortion",
+    "scores",
+    "training",
+]

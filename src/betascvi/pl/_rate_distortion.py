@@ -49,8 +49,12 @@ def rate_distortion(record: RateDistortion | pd.DataFrame, ax: Axes | None = Non
 
 
 def _curve(ax: Axes, name: str, curve: pd.DataFrame, colour: str) -> None:
+    rate, distortion, rate_sd, distortion_sd = (
+        curve[name].to_numpy(dtype=float)
+        for name in ("rate", "distortion", "rate_sd", "distortion_sd")
+    )
     ax.errorbar(
-        curve["rate"], curve["distortion"], xerr=curve["rate_sd"], yerr=curve["distortion_sd"],
+        rate, distortion, xerr=rate_sd, yerr=distortion_sd,
         color=colour, marker="o", ms=5, lw=1.4, elinewidth=0.8, label=name,
     )  # fmt: skip
     for _, point in curve.iterrows():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ class _Panel(NamedTuple):
     title: str
     lines: Mapping[str, pd.Series]
     """Label -> value by epoch; held-out lines end in ``(held out)``."""
-    is_log: bool = False
+    scale: Literal["settled", "full", "log"] = "settled"
 
 
 def training(record: Any, ax: Axes | Sequence[Axes] | None = None) -> np.ndarray:
@@ -37,8 +37,8 @@ def training(record: Any, ax: Axes | Sequence[Axes] | None = None) -> np.ndarray
     -------
     The axes, left to right: the bound (nats per cell, lower is better), the reconstruction,
     the raw KL, weights of the penalties where they have one, and the sigmas of an L-VAE. Dashed:
-    held-out cells. The scale leaves out the first tenth of the epochs, which would squeeze the
-    rest. Values of training cells are means over an epoch with dropout; those of held-out cells
+    held-out cells. The scale of the bound and its terms leaves out the first tenth of the epochs,
+    which would squeeze the rest. Values of training cells are means over an epoch with dropout; those of held-out cells
     are without.
     """
     series = _series_of(record)
@@ -73,8 +73,12 @@ def _panels_of(series: Mapping[str, pd.Series]) -> list[_Panel]:
     weights = {k.removesuffix("_weight"): v for k, v in series.items() if k.endswith("_weight")}
     shown = dict(list(weights.items())[:_MOST_WEIGHTS])
     title = "weights" if len(shown) == len(weights) else f"weights (first {len(shown)})"
-    sigmas = {name: series[f"{name}_train"] for name in _SIGMAS if f"{name}_train" in series}
-    panels = [*terms, _Panel(title, shown), _Panel("learned", sigmas, is_log=True)]
+    sigmas = {name: series[name] for name in _SIGMAS if name in series}
+    panels = [
+        *terms,
+        _Panel(title, shown, scale="full"),
+        _Panel("learned", sigmas, scale="log"),
+    ]
     return [panel for panel in panels if panel.lines]
 
 
@@ -93,9 +97,9 @@ def _draw(ax: Axes, panel: _Panel) -> None:
             label="held out" if is_held_out else label,
             marker="o" if len(values) == 1 else None,
         )  # fmt: skip
-    if panel.is_log:
+    if panel.scale == "log":
         ax.set_yscale("log")
-    else:
+    if panel.scale == "settled":
         _fit_scale(ax, list(panel.lines.values()))
     ax.set_title(panel.title, loc="left", size=10)
     ax.set_xlabel("epoch")

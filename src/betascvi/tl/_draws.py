@@ -10,6 +10,7 @@ from betascvi._errors import UndefinedScoreError
 from betascvi.factors import CodedFactor
 from betascvi.tl._figures import Figures
 
+Ask = Callable[[np.ndarray, Sequence[CodedFactor]], Figures]
 _WORTH_A_PROCESS = 2_000
 
 
@@ -55,27 +56,31 @@ def permutations(
     return drawn
 
 
+def ask_alone(ask: Ask, z: np.ndarray, factors: Sequence[CodedFactor]) -> Figures:
+    """Ask with one thread: on so few cells more threads wait for each other (12 times slower)."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return ask(z, factors)
+
+
 def run_all(
-    ask: Callable[[np.ndarray, Sequence[CodedFactor]], Figures],
-    jobs: Sequence[tuple[np.ndarray, Sequence[CodedFactor]]],
-    n_jobs: int,
-) -> list[Figures | None]:
-    """Ask for every job; ``None`` where the figure does not exist there."""
+    ask: Ask, jobs: Sequence[tuple[np.ndarray, Sequence[CodedFactor]]], n_jobs: int
+) -> list[Figures]:
+    """Ask for every job, and keep the answers of those where the figures exist."""
     is_small = not jobs or len(jobs[0][0]) < _WORTH_A_PROCESS
     if n_jobs == 1 or (n_jobs == 0 and is_small):
-        return [_or_none(ask, *job) for job in jobs]
-    from joblib import Parallel, delayed
+        found = [_or_none(ask, *job) for job in jobs]
+    else:
+        from joblib import Parallel, delayed
 
-    return list(Parallel(n_jobs=n_jobs or -1)(delayed(_or_none)(ask, *job) for job in jobs))
+        found = Parallel(n_jobs=n_jobs or -1)(delayed(_or_none)(ask, *job) for job in jobs)
+    return [figures for figures in found if figures is not None]
 
 
-def _or_none(
-    ask: Callable[[np.ndarray, Sequence[CodedFactor]], Figures],
-    z: np.ndarray,
-    factors: Sequence[CodedFactor],
-) -> Figures | None:
+def _or_none(ask: Ask, z: np.ndarray, factors: Sequence[CodedFactor]) -> Figures | None:
     try:
-        return ask(z, factors)
+        return ask_alone(ask, z, factors)
     except UndefinedScoreError:
         return None
 

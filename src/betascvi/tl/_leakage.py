@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from anndata import AnnData
+from threadpoolctl import threadpool_limits
 
 from betascvi._errors import UndefinedScoreError, UnknownFactorError
 from betascvi.factors import CodedFactor, Factor, Kind
@@ -136,10 +137,11 @@ def leakage(
     group_of = np.arange(adata.n_obs) if groups is None else column_of(adata, groups, "groups")
     known = {factor.name: factor for factor in coded}
     leaks = []
-    for name, axes in chosen.items():
-        z, own = embedding.z[:, axes], known.get(name)
-        for factor, rng in zip(coded, _streams(seed, name), strict=False):
-            leaks.append(_leak(name, z, factor, own, group_of, probing, rng))
+    with threadpool_limits(limits=1):  # on so few cells threads wait for each other
+        for name, axes in chosen.items():
+            z, own = embedding.z[:, axes], known.get(name)
+            for factor, rng in zip(coded, _streams(seed, name), strict=False):
+                leaks.append(_leak(name, z, factor, own, group_of, probing, rng))
     return Leakage(key, tuple(leaks))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from betascvi._errors import UndefinedScoreError
 from betascvi.factors import CodedFactor, Overlap
 from betascvi.tl._budget import Budget
-from betascvi.tl._draws import half_samples, keep, permutations, run_all, thin
+from betascvi.tl._draws import Ask, ask_alone, half_samples, keep, permutations, run_all, thin
 from betascvi.tl._figures import (
     ALL,
     FITTED,
@@ -23,8 +23,6 @@ from betascvi.tl._figures import (
     information_figures,
 )
 from betascvi.tl._score_table import ScoreRow
-
-Ask = Callable[[np.ndarray, Sequence[CodedFactor]], Figures]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,13 +80,13 @@ def fitted_rows(scene: Scene, metrics: Sequence[str]) -> list[ScoreRow]:
     for metric in metrics:
         ask = partial(_ask_fitted, metric=metric, n_bins=scene.budget.n_bins, seed=scene.seed)
         try:
-            values = ask(scene.z, scene.factors)
+            values = ask_alone(ask, scene.z, scene.factors)
         except UndefinedScoreError as undefined:
             _note(rows, metric, str(undefined))
             continue
         jobs = [(scene.z, permuted) for permuted in scene.permuted(scene.budget.n_null_fitted)]
         n_jobs = scene.budget.n_jobs
-        null = [found for found in run_all(ask, jobs, n_jobs) if found is not None]
+        null = run_all(ask, jobs, n_jobs)
         halves = _on_halves(scene, ask, scene.budget.n_resamples_fitted, n_jobs)
         rows += _rows(scene, values, null, halves, _perfect(scene, ask))
     return rows
@@ -150,7 +148,7 @@ def _varies_within(child: CodedFactor, parent: CodedFactor) -> bool:
 
 def _on_halves(scene: Scene, ask: Ask, n: int, n_jobs: int) -> list[Figures]:
     jobs = [(scene.z[rows], keep(scene.factors, rows)) for rows in scene.halves(n)]
-    return [found for found in run_all(ask, jobs, n_jobs) if found is not None]
+    return run_all(ask, jobs, n_jobs)
 
 
 def _perfect(scene: Scene, ask: Ask) -> Figures:
@@ -161,7 +159,7 @@ def _perfect(scene: Scene, ask: Ask) -> Figures:
         return {}
     factors = keep(scene.factors, rows)
     try:
-        return ask(np.column_stack([_axes_of(factor) for factor in factors]), factors)
+        return ask_alone(ask, np.column_stack([_axes_of(f) for f in factors]), factors)
     except UndefinedScoreError:
         return {}
 
