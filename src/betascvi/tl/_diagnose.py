@@ -89,8 +89,8 @@ def realised_weights(history: Mapping[str, Any]) -> dict[str, float]:
     """Weight of each penalty in the last epoch, by the penalty's name."""
     last = {name: float(frame.iloc[-1, 0]) for name, frame in history.items() if len(frame)}
     weights = {k.removesuffix("_weight"): v for k, v in last.items() if k.endswith("_weight")}
-    if "realised_beta_train" in last:
-        weights["realised_beta"] = last["realised_beta_train"]
+    if "realised_beta" in last:
+        weights["realised_beta"] = last["realised_beta"]
     return weights
 
 
