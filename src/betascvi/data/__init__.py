@@ -1,5 +1,12 @@
 """From AnnData to minibatches: the fields a model registers and the checks before them."""
 
+from betascvi.data._columns import (
+    LevelField,
+    LevelsField,
+    NumbersField,
+    SizeFactorField,
+    refuse_unknown_columns,
+)
 from betascvi.data._fields import (
     FACTORS_KEY,
     CountsField,
@@ -20,12 +27,17 @@ __all__ = [
     "CountsField",
     "EmbeddingField",
     "FactorsField",
+    "LevelField",
+    "LevelsField",
     "Loadings",
     "Minibatch",
+    "NumbersField",
     "ResidentCells",
     "ResidentLoader",
+    "SizeFactorField",
     "code_columns",
     "prepare",
+    "refuse_unknown_columns",
     "unchanged_on_error",
     "why_not_resident",
 ]

@@ -62,7 +62,7 @@ def check_counts(adata: AnnData, layer: str | None) -> None:
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError(f"{where} is empty (None); name the layer with counts: layer='counts'.")
-    tally = _tally(matrix)
+    tally = _tally(matrix, adata.shape)
     _refuse_bad_values(tally, where)
     if tally.n_empty_cells:
         raise CountsError(
@@ -98,10 +98,10 @@ def _refuse_bad_values(tally: _Tally, where: str) -> None:
         )
 
 
-def _tally(matrix: Any) -> _Tally:
+def _tally(matrix: Any, shape: tuple[int, int]) -> _Tally:
     missing = infinite = negative = fractional = empty = 0
-    gene_totals = np.zeros(matrix.shape[1])
-    for chunk in _row_chunks(matrix):
+    gene_totals = np.zeros(shape[1])
+    for chunk in _row_chunks(matrix, shape[0]):
         values = chunk.data if sparse.issparse(chunk) else chunk
         if values.dtype.kind not in "biuf":
             raise CountsError(f"counts are numbers, got a matrix of {values.dtype}.")
@@ -116,11 +116,11 @@ def _tally(matrix: Any) -> _Tally:
     return _Tally(missing, infinite, negative, fractional, empty, int((gene_totals == 0).sum()))
 
 
-def _row_chunks(matrix: Any) -> Iterator[Any]:
+def _row_chunks(matrix: Any, n_rows: int) -> Iterator[Any]:
     """Rows a chunk at a time: dense, sparse, backed on disk or lazy."""
     if sparse.issparse(matrix) and matrix.format != "csr":
         matrix = matrix.tocsr()
-    for start in range(0, matrix.shape[0], _ROWS_PER_CHUNK):
-        chunk = matrix[start : start + _ROWS_PER_CHUNK]
+    for start in range(0, n_rows, _ROWS_PER_CHUNK):
+        chunk = matrix[start : min(start + _ROWS_PER_CHUNK, n_rows)]
         chunk = chunk.compute() if hasattr(chunk, "compute") else chunk
         yield chunk if sparse.issparse(chunk) else np.asarray(chunk)

@@ -38,9 +38,10 @@ class CountsField(LayerField):
 
     @override
     def validate_field(self, adata: AnnData) -> None:
-        if self.attr_key is not None and self.attr_key not in adata.layers:
+        layers = list(adata.layers.keys())
+        if self.attr_key is not None and self.attr_key not in layers:
             raise UnknownFactorError(
-                f"layer {self.attr_key!r} is not in adata.layers; there are {list(adata.layers)}."
+                f"layer {self.attr_key!r} is not in adata.layers; there are {layers}."
             )
         super().validate_field(adata)
         if _get_adata_minify_type(adata) is None:
@@ -122,6 +123,11 @@ class FactorsField(BaseAnnDataField):
     @override
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         super().register_field(adata)
+        if adata.obsm is None:
+            raise FactorError(
+                "a collection of files has no obsm to hold coded factors; leave factor_keys out, or "
+                "read the cells into one AnnData."
+            )
         coded = code_columns(adata, self._factors)
         adata.obsm[self.attr_key] = _as_matrix(coded)
         return {
@@ -200,7 +206,8 @@ def prepare(adata: AnnData) -> None:
 @contextmanager
 def unchanged_on_error(adata: AnnData) -> Iterator[None]:
     """Take back what registering wrote into the AnnData when a later field refuses."""
-    stores = (adata.obs, adata.obsm, adata.uns)
+    # a collection of files that stands in for an AnnData has no obsm
+    stores = [store for store in (adata.obs, adata.obsm, adata.uns) if store is not None]
     before = [{key: store[key] for key in store if str(key).startswith("_")} for store in stores]
     known = [set(store) for store in stores]
     try:

@@ -197,7 +197,8 @@ def _refuse_unlearnable(coded: CodedFactor) -> None:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value or type(value).__name__ == "NAType"
+    # pandas' NA is neither equal to itself nor unequal: it is asked for by name, and first
+    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def _is_number(value: Any) -> bool:

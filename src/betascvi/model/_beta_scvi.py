@@ -22,7 +22,7 @@ from betascvi.model._axes import axis_names, chosen_axes
 from betascvi.model._construction import checked, summary_string
 from betascvi.model._decoding import decode
 from betascvi.model._from_scvi import from_scvi
-from betascvi.model._setup import fields_for, refuse_two_sources
+from betascvi.model._setup import fields_for, refuse_impossible
 from betascvi.model._training import finish_training, prepare_training
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
@@ -153,12 +153,10 @@ extra_decoder_kwargs, batch_embedding_kwargs
             likelihood instead of counts.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        refuse_two_sources(obsm_key, layer=layer, size_factor_key=size_factor_key)
         prepare(adata)
-        fields = fields_for(
-            layer, batch_key, labels_key, size_factor_key, categorical_covariate_keys,
-            continuous_covariate_keys, factor_keys, obsm_key,
-        )  # fmt: skip
+        arguments = setup_method_args["setup_args"]
+        refuse_impossible(adata, arguments, is_new_data="source_registry" in kwargs)
+        fields = fields_for(**arguments)
         minify_type = _get_adata_minify_type(adata)
         if minify_type is not None:
             fields += cls._get_fields_for_adata_minification(minify_type)

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from anndata import AnnData
 from scvi import REGISTRY_KEYS
-from scvi.data.fields import (
-    BaseAnnDataField,
-    CategoricalJointObsField,
-    CategoricalObsField,
-    NumericalJointObsField,
-    NumericalObsField,
-)
+from scvi.data.fields import BaseAnnDataField
 
-from betascvi.data import CountsField, EmbeddingField, FactorsField
+from betascvi.data import (
+    CountsField,
+    EmbeddingField,
+    FactorsField,
+    LevelField,
+    LevelsField,
+    NumbersField,
+    SizeFactorField,
+    refuse_unknown_columns,
+)
 from betascvi.factors import Factor
 
+_COLUMNS = (
+    "batch_key",
+    "labels_key",
+    "size_factor_key",
+    "categorical_covariate_keys",
+    "continuous_covariate_keys",
+)
 
-def refuse_two_sources(obsm_key: str | None, **of_counts: str | None) -> None:
-    """Refuse an embedding and counts at once."""
-    given = [name for name, key in of_counts.items() if key is not None]
-    if obsm_key is not None and given:
+
+def refuse_impossible(adata: AnnData, arguments: Mapping[str, Any], *, is_new_data: bool) -> None:
+    """Refuse an embedding and counts at once, and columns that are not there."""
+    of_counts = [name for name in ("layer", "size_factor_key") if arguments[name] is not None]
+    if arguments["obsm_key"] is not None and of_counts:
         raise ValueError(
-            f"obsm_key={obsm_key!r} takes the place of counts: leave {' and '.join(given)} out."
+            f"obsm_key={arguments['obsm_key']!r} takes the place of counts: "
+            f"leave {' and '.join(of_counts)} out."
         )
+    if not is_new_data:  # what new cells can do without is for each field to say
+        refuse_unknown_columns(adata, **{name: arguments[name] for name in _COLUMNS})
 
 
 def fields_for(
@@ -39,10 +55,10 @@ def fields_for(
     """scvi-tools' fields, with our checks on the data, and the factors."""
     return [
         CountsField(layer) if obsm_key is None else EmbeddingField(obsm_key),
-        CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
-        CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key),
-        NumericalObsField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key, required=False),
-        CategoricalJointObsField(REGISTRY_KEYS.CAT_COVS_KEY, categorical_covariate_keys),
-        NumericalJointObsField(REGISTRY_KEYS.CONT_COVS_KEY, continuous_covariate_keys),
+        LevelField(REGISTRY_KEYS.BATCH_KEY, batch_key),
+        LevelField(REGISTRY_KEYS.LABELS_KEY, labels_key),
+        SizeFactorField(size_factor_key),
+        LevelsField(categorical_covariate_keys),
+        NumbersField(continuous_covariate_keys),
         FactorsField(factor_keys),
     ]
