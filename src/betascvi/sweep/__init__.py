@@ -1,7 +1,7 @@
 """Many trainings, one tidy table: objectives x betas x seeds, resumable run by run."""
 
 from betascvi.sweep._engines import ENGINES, Engine
-from betascvi.sweep._run import run
+from betascvi.sweep._run import fingerprint, run
 from betascvi.sweep._spec import RunSpec, Spec
 
-__all__ = ["ENGINES", "Engine", "RunSpec", "Spec", "run"]
+__all__ = ["ENGINES", "Engine", "RunSpec", "Spec", "fingerprint", "run"]
