@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from betascvi import _keys
+
 if TYPE_CHECKING:
     from betascvi.factors import Factor
     from betascvi.tl import ScoreTable
@@ -104,7 +106,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("h5ad", type=Path, help="cells with an embedding in obsm")
     parser.add_argument(
-        "--key", default="X_betascvi", help="obsm key of the embedding (X_betascvi)"
+        "--key", default=_keys.LATENT, help=f"obsm key of the embedding ({_keys.LATENT})"
     )
     parser.add_argument("--factors", nargs="+", required=True, help="obs columns to score against")
     parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")

@@ -1,7 +1,8 @@
 """The networks: encoder, decoders, likelihood, and the loss that asks an objective."""
 
-from betascvi.module._decoded import Decoded
+from betascvi.module._decoded import DECODED_KEY, Decoded
+from betascvi.module._history import REPORT_SUFFIX
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
-from betascvi.module._vae import DECODED_KEY, REPORT_SUFFIX, BetaVAEModule
+from betascvi.module._vae import BetaVAEModule
 
 __all__ = ["DECODED_KEY", "LIKELIHOODS", "REPORT_SUFFIX", "BetaVAEModule", "Decoded", "Likelihood"]

@@ -7,6 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
+DECODED_KEY = "decoded"
+"""Where ``generative`` hands a :class:`Decoded` to the loss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:

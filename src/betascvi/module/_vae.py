@@ -12,20 +12,21 @@ from scvi.module._constants import MODULE_KEYS
 from scvi.module.base import LossOutput, auto_move_data
 from scvi.utils import unsupported_if_adata_minified
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Normal
 from typing_extensions import override
 
 from betascvi.likelihoods import SparseRows
-from betascvi.module._decoded import Decoded
+from betascvi.module._covariates import beside_covariates
+from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoders import JointDecoder
+from betascvi.module._history import history_entries
 from betascvi.module._layers import run_layers
 from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood, dense
-from betascvi.objectives import BetaVAE, Draws, LossTerms, Objective, Step
+from betascvi.module._resample import resampler
+from betascvi.objectives import BetaVAE, LossTerms, Objective, Step
 from betascvi.objectives._gaussian_kl import kl_per_axis
 
-DECODED_KEY = "decoded"
-REPORT_SUFFIX = "_report"
-"""Marks what an objective reports beside its terms, on the way to the history."""
+_NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding"}
 
 
 class BetaVAEModule(VAE):
@@ -74,10 +75,7 @@ class BetaVAEModule(VAE):
         objective: Objective | None = None,
         is_embedding: bool = False,
     ) -> None:
-        arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        for ours in ("objective", "is_embedding"):
-            arguments.pop(ours)
-        super().__init__(**arguments)
+        super().__init__(**{k: v for k, v in locals().items() if k not in _NOT_OF_SCVI_TOOLS})
         self.objective = objective or BetaVAE()
         self.is_embedding = is_embedding
         self.likelihood: Likelihood = (
@@ -177,15 +175,7 @@ class BetaVAEModule(VAE):
             inputs = torch.log1p(x) if self.log_variational else x
         if not self.encode_covariates:
             return inputs, ()
-        parts = [inputs]
-        if cont_covs is not None:
-            parts.append(cont_covs)
-        categories = () if cat_covs is None else torch.split(cat_covs, 1, dim=1)
-        if self.batch_representation == "embedding":
-            parts.append(self.compute_embedding(REGISTRY_KEYS.BATCH_KEY, batch_index))
-        else:
-            categories = (batch_index, *categories)
-        return torch.cat(parts, dim=-1), categories
+        return self._beside_covariates(inputs, batch_index, cont_covs, cat_covs)
 
     @auto_move_data
     @override
@@ -205,7 +195,7 @@ class BetaVAEModule(VAE):
         """Decode. ``as_distribution=False`` leaves the dense p(x | z) unbuilt."""
         if transform_batch is not None:
             batch_index = torch.ones_like(batch_index) * transform_batch
-        inputs, categories = self._decoder_inputs(z, batch_index, cont_covs, cat_covs)
+        inputs, categories = self._beside_covariates(z, batch_index, cont_covs, cat_covs)
         heads = self.decoder(inputs, *categories)
         decoded = Decoded(
             heads.logits,
@@ -221,21 +211,20 @@ class BetaVAEModule(VAE):
             DECODED_KEY: decoded,
         }
 
-    def _decoder_inputs(
-        self, z: Tensor, batch_index: Tensor, cont_covs: Tensor | None, cat_covs: Tensor | None
+    def _beside_covariates(
+        self,
+        inputs: Tensor,
+        batch_index: Tensor,
+        cont_covs: Tensor | None,
+        cat_covs: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Latent positions beside continuous covariates, and categorical covariates apart."""
-        parts = [z]
-        if cont_covs is not None:
-            parts.append(cont_covs)
-        categories = () if cat_covs is None else torch.split(cat_covs, 1, dim=1)
-        if self.batch_representation == "embedding":
-            parts.append(self.compute_embedding(REGISTRY_KEYS.BATCH_KEY, batch_index))
-        else:
-            categories = (batch_index, *categories)
-        if len(parts) > 1:
-            parts = [part.expand(*z.shape[:-1], part.shape[-1]) for part in parts]
-        return torch.cat(parts, dim=-1), categories
+        is_embedded = self.batch_representation == "embedding"
+        batch = (
+            self.compute_embedding(REGISTRY_KEYS.BATCH_KEY, batch_index)
+            if is_embedded
+            else batch_index
+        )
+        return beside_covariates(inputs, batch, cont_covs, cat_covs, batch_is_embedded=is_embedded)
 
     def _log_dispersion(
         self, per_cell: Tensor | None, batch_index: Tensor, y: Tensor | None
@@ -277,8 +266,8 @@ class BetaVAEModule(VAE):
             return LossOutput(reconstruction.mean(), reconstruction, kl.expand_as(reconstruction))
         step = Step(
             reconstruction, qz, pz, z, progress, n_obs,
-            resample=self._resampler(tensors, inference_outputs),
-            make_px=self._px_maker(generative_outputs[DECODED_KEY]),
+            resample=resampler(self, tensors, inference_outputs),
+            make_px=lambda: self.likelihood.distribution(generative_outputs[DECODED_KEY]),
             make_x=lambda: dense(tensors[REGISTRY_KEYS.X_KEY]),
             known_kl=kl_of_axes,
             blocks={"free": slice(0, self.n_latent)},
@@ -290,24 +279,6 @@ class BetaVAEModule(VAE):
     def _prior(self, z: Tensor) -> Normal:
         return Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
 
-    def _resampler(
-        self, tensors: dict[str, Tensor], inference_outputs: dict[str, Any]
-    ) -> Callable[[int], Draws]:
-        def resample(k: int) -> Draws:
-            z = inference_outputs[MODULE_KEYS.QZ_KEY].rsample((k,))
-            library = inference_outputs[MODULE_KEYS.LIBRARY_KEY].expand(k, -1, -1)
-            outputs = {MODULE_KEYS.Z_KEY: z, MODULE_KEYS.LIBRARY_KEY: library}
-            decoded = self.generative(
-                **self._get_generative_input(tensors, outputs), as_distribution=False
-            )[DECODED_KEY]
-            x = tensors[REGISTRY_KEYS.X_KEY]
-            return Draws(z, self.likelihood.negative_log_likelihood(x, decoded))
-
-        return resample
-
-    def _px_maker(self, decoded: Decoded) -> Callable[[], Distribution]:
-        return lambda: self.likelihood.distribution(decoded)
-
     def _loss_output(
         self,
         terms: LossTerms,
@@ -316,12 +287,7 @@ class BetaVAEModule(VAE):
         tensors: dict[str, Tensor],
         z: Tensor,
     ) -> LossOutput:
-        extra: dict[str, Any] = {}
-        for name, term in terms.penalties.items():
-            extra[name] = term.value.detach().mean()
-            extra[f"{name}_weight"] = torch.as_tensor(term.weight).detach().float()
-        for name, value in terms.reports.items():
-            extra[f"{name}{REPORT_SUFFIX}"] = value.detach().float()
+        extra = history_entries(terms)
         if self.extra_payload_autotune:
             extra |= {
                 "z": z,

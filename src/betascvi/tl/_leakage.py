@@ -81,7 +81,7 @@ _COLUMNS = [
 
 def leakage(
     adata: AnnData,
-    key: str = "X_betascvi",
+    key: str = _keys.LATENT,
     factor_keys: Sequence[str | Factor] = (),
     *,
     blocks: Blocks | Literal["axes"] | None = None,

@@ -23,7 +23,7 @@ METRICS = (*INFORMATION, *FITTED)
 
 def score_disentanglement(
     adata: AnnData,
-    key: str = "X_betascvi",
+    key: str = _keys.LATENT,
     factor_keys: Sequence[str | Factor] = (),
     *,
     metrics: Sequence[str] = METRICS,
