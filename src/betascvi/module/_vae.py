@@ -32,8 +32,8 @@ _NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding"}
 class BetaVAEModule(VAE):
     """A VAE on counts with an objective, and without parameters that receive no gradient.
 
-    Arguments are scvi-tools' (:class:`scvi.module.VAE`) and three of ours. They stand here one by
-    one because loading a model rebuilds the module from this signature.
+    Arguments are scvi-tools' (:class:`scvi.module.VAE`) and two of ours, one by one, because
+    loading a model rebuilds the module from this signature.
 
     Parameters
     ----------
@@ -248,12 +248,9 @@ class BetaVAEModule(VAE):
         progress: float = 1.0,
         n_obs: int = 1,
         critic: nn.Module | None = None,
-        **_of_scvi_tools: float,
+        **_kl_weight: float,  # of scvi-tools' evaluations; weights belong to the objective
     ) -> LossOutput:
-        """The objective's loss of one minibatch; ``kl_local`` is the raw KL whatever it is.
-
-        scvi-tools' evaluations hand over a ``kl_weight``; weights belong to the objective here.
-        """
+        """The objective's loss of one minibatch; ``kl_local`` is the raw KL whatever it is."""
         qz: Normal = inference_outputs[MODULE_KEYS.QZ_KEY]
         z = inference_outputs[MODULE_KEYS.Z_KEY]
         pz = self._prior(qz.loc)

@@ -10,6 +10,7 @@ import numpy as np
 from anndata import AnnData
 from threadpoolctl import threadpool_limits
 
+from betascvi import _keys
 from betascvi._errors import UndefinedScoreError, UnknownFactorError
 from betascvi.factors import CodedFactor, Factor, Kind
 from betascvi.tl._inputs import Embedding, column_of, embedding_of, factors_of
