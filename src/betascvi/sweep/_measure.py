@@ -37,6 +37,7 @@ def measure(model: BetaSCVI, spec: RunSpec) -> dict[str, Any]:
         "n_active": diagnosis.n_active,
         "n_axes": len(diagnosis.axes.names),
         "regime": diagnosis.regime,
+        "problems": "; ".join(diagnosis.problems),
         "gain_over_gene_means": (diagnosis.held_out or diagnosis.train).gain,
         "realised_beta": diagnosis.weights.get("realised_beta", diagnosis.weights.get("kl")),
         "n_epochs": len(model.history["train_loss"]),

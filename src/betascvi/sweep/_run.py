@@ -56,7 +56,7 @@ def run(
     One row a run, in the order of the spec: ``objective``, ``beta``, ``seed``; ``rate``,
     ``distortion`` and ``elbo`` of the held-out cells (of the training cells where none are held
     out), ``elbo_train`` and ``gap``; ``n_active`` of ``n_axes``; ``information``, ``overlap`` and
-    ``regime`` as in :func:`betascvi.tl.diagnose`; metrics of the registered factors. A training
+    ``regime`` and ``problems`` as in :func:`betascvi.tl.diagnose`; metrics of the registered factors. A training
     that had to stop has its reason under ``error`` and is tried again when the sweep is resumed.
 
     Examples
@@ -138,6 +138,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     frame = pd.DataFrame(list(rows))
     # a missing figure is NaN whether it was read from disk or measured a moment ago
-    words = {"objective", "regime", "error"} | {c for c in frame if str(c).endswith("_undefined")}
+    words = {"objective", "regime", "problems", "error"} | {
+        c for c in frame if str(c).endswith("_undefined")
+    }
     numbers = [column for column in frame if column not in words]
     return frame.astype(dict.fromkeys(numbers, float)).astype({"seed": int})
