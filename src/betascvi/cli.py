@@ -44,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("betascvi").setLevel(logging.INFO)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")  # advice on loaders and loggers
     try:
         options.command(options)

@@ -56,7 +56,8 @@ class BetaSCVI(SCVI):
     dispersion
         ``"gene"``, ``"gene-batch"``, ``"gene-label"`` or ``"gene-cell"``.
     gene_likelihood
-        ``"nb"``, ``"zinb"``, ``"poisson"`` or ``"normal"`` (Gaussian; what an ``obsm_key`` uses).
+        ``"nb"``, ``"zinb"``, ``"poisson"`` or ``"normal"`` (also ``"gaussian"``; what an
+        ``obsm_key`` uses).
     use_observed_lib_size
         Must be True: a latent library size is not carried over from scvi-tools.
     latent_distribution

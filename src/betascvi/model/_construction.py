@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 def checked(arguments: Mapping[str, Any], registry: Mapping[str, Any] | None) -> dict[str, Any]:
     """Arguments of scvi-tools' constructor: refused by name, or as the data ask for them."""
+    if arguments["gene_likelihood"] == "gaussian":  # the literature's name for it
+        arguments = {**arguments, "gene_likelihood": "normal"}
     _refuse_unsupported(arguments)
     on_embedding = bool((registry or {}).get("setup_args", {}).get("obsm_key"))
     as_data = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ def _fit(adata: AnnData, settings: FitSettings) -> BetaSCVI:
     from betascvi.model import BetaSCVI
     from betascvi.objectives import resolve, with_beta
 
+    for chatty in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     scvi.settings.seed = settings.seed
     BetaSCVI.setup_anndata(
         adata,
