@@ -21,6 +21,10 @@ from betascvi.train._running_means import RunningMeans
 
 _SCVI_WARMUP = ("n_epochs_kl_warmup", "n_steps_kl_warmup", "max_kl_weight", "min_kl_weight")
 
+# one cell left over at the end of an epoch says nothing of the others: to an objective that
+# compares cells it is a data set of its own
+_LEFTOVER = {"n_obs": 1}
+
 
 class ObjectivePlan(TrainingPlan):
     """scvi-tools' plan with one clock: the fraction of the training done.
@@ -95,8 +99,9 @@ class ObjectivePlan(TrainingPlan):
     def _minibatch_loss(self, minibatch: dict[str, Any], epoch_done: float) -> Tensor:
         self.realised_progress = self.progress_at(epoch_done)
         is_alone = next(iter(minibatch.values())).shape[0] == 1
+        leftover = _LEFTOVER if is_alone and epoch_done > 0.0 else {}
         with _running_statistics(self.module) if is_alone else nullcontext():
-            output = self._loss_of(minibatch)
+            output = self._loss_of(minibatch, **leftover)
         self._refuse_non_finite(output)
         self._means["train"].add(output)
         self._collect_for_autotune(output, "training")
@@ -106,15 +111,16 @@ class ObjectivePlan(TrainingPlan):
     def validation_step(self, batch: dict[str, Any] | Chunk, batch_idx: int) -> None:
         minibatches = (m for _, m in batch) if isinstance(batch, Chunk) else (batch,)
         for minibatch in minibatches:
-            output = self._loss_of(minibatch)
+            is_alone = next(iter(minibatch.values())).shape[0] == 1
+            output = self._loss_of(minibatch, **(_LEFTOVER if is_alone else {}))
             self._means["validation"].add(output)
             self._collect_for_autotune(output, "validation")
 
-    def _loss_of(self, batch: dict[str, Any]) -> LossOutput:
+    def _loss_of(self, batch: dict[str, Any], **loss_kwargs: Any) -> LossOutput:
         self.loss_kwargs["progress"] = self.realised_progress
         _, _, output = self.module(
             batch,
-            loss_kwargs=self.loss_kwargs,
+            loss_kwargs=self.loss_kwargs | loss_kwargs,
             get_inference_input_kwargs={"full_forward_pass": not self.update_only_decoder},
         )
         return output
@@ -212,7 +218,12 @@ def _give_own_learning_rate(
     group = optimizer.param_groups[0]
     group["params"] = [p for p in group["params"] if id(p) not in own]
     # what an objective learns is a weight of the loss: decay would pull it towards zero
-    optimizer.add_param_group({"params": parameters, "lr": lr, "weight_decay": 0.0})
+    own_group: dict[str, Any] = {"params": parameters, "lr": lr, "weight_decay": 0.0}
+    if "betas" in optimizer.defaults:
+        # its gradients fall by orders of magnitude on the way; Adam's usual memory of a thousand
+        # steps would hold it up for as long
+        own_group["betas"] = (0.9, 0.99)
+    optimizer.add_param_group(own_group)
 
 
 @contextmanager
