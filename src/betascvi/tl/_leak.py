@@ -88,11 +88,11 @@ def read_leak(z: np.ndarray, target: Target, probing: Probing, rng: np.random.Ge
     null_probes = probing.null_probes(len(z))
     null = np.array(
         [
-            _figure(cross_read(z, permuted, folds, null_probes, seed)[0].sum(0), target)
+            figure_of(cross_read(z, permuted, folds, null_probes, seed)[0], target)
             for permuted in (permute(target, rng) for _ in range(probing.n_permutations))
         ]
     )
-    score = float(_figure(stats.sum(0), target))
+    score = figure_of(stats, target)
     spread = np.sqrt(
         _resampled_variance(stats, target, probing.n_resamples, rng) + null.var(ddof=1) / null.size
     )
@@ -142,8 +142,9 @@ def cross_read(
 ) -> tuple[np.ndarray, list[str]]:
     """What the best probe says of every held-out cell, as sums that make the figure.
 
-    The best probe for a fold is the one that reads the *other* folds best. Taking the best on
-    the cells it is then scored on would read 0.03 to 0.06 out of noise.
+    The best probe for a fold is the one that reads the *other* folds best, and the first probe
+    (the logistic one) where no other leads it by a standard error there. Taking the best on the
+    cells it is then scored on would read 0.03 to 0.06 out of noise.
 
     Returns
     -------
@@ -162,8 +163,22 @@ def cross_read(
 
 
 def _best_without(held: np.ndarray, stats: Mapping[str, np.ndarray], target: Target) -> str:
-    figures = {name: float(_figure(s[~held].sum(0), target)) for name, s in stats.items()}
-    return max(figures, key=lambda name: figures[name])
+    """The first probe, unless another reads the cells not held better by its standard error."""
+    figures = {name: figure_of(s[~held], target) for name, s in stats.items()}
+    first = next(iter(stats))
+    best = max(figures, key=lambda name: figures[name])
+    margin = _standard_error(stats[first][~held].sum(0), target)
+    return best if figures[best] > figures[first] + margin else first
+
+
+def _standard_error(sums: np.ndarray, target: Target) -> float:
+    """Of a balanced accuracy between chance and 1 by counting; of a correlation at its null."""
+    k = target.n_levels
+    if not k:
+        return float(1 / np.sqrt(len(target.values)))
+    cells = np.maximum(sums[k:], 1)
+    recall = sums[:k] / cells
+    return float(np.sqrt((recall * (1 - recall) / cells).sum()) / (k - 1))
 
 
 def _sums(said: np.ndarray, target: Target, folds: np.ndarray) -> np.ndarray:
@@ -179,7 +194,12 @@ def _sums(said: np.ndarray, target: Target, folds: np.ndarray) -> np.ndarray:
     return np.column_stack([(off * said).sum(1), (off**2).sum(1), (said**2).sum(1)])
 
 
-def _figure(sums: np.ndarray, target: Target) -> np.ndarray:
+def figure_of(stats: np.ndarray, target: Target) -> float:
+    """The figure of what was read of some cells: (cells, sums) to a number."""
+    return float(_from_sums(stats.sum(0), target))
+
+
+def _from_sums(sums: np.ndarray, target: Target) -> np.ndarray:
     """(..., sums) to (...,): balanced accuracy between chance and 1, or a correlation."""
     k = target.n_levels
     if not k:
@@ -200,7 +220,7 @@ def _resampled_variance(
     per_group = np.zeros((n_groups, stats.shape[1]))
     np.add.at(per_group, group_of, stats)
     weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples)
-    return float(np.var(_figure(weights @ per_group, target), ddof=1))
+    return float(np.var(_from_sums(weights @ per_group, target), ddof=1))
 
 
 def thin(target: Target, max_cells: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,169 @@
+"""One call on three embeddings of three data sets: ``python -m benchmarks.score_tables``.
+
+PCA, scVI and BetaSCVI (defaults, 10 axes each) are fitted on one half of the cells; the other
+half is embedded and scored. Needs the folder that BETASCVI_DATA names. Writes
+``results/score_tables.csv``; ``--markdown`` prints the tables of ``docs/concepts/metrics.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scvi
+from anndata import AnnData
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+
+import betascvi as bs
+from betascvi.tl import Budget
+
+RESULT = Path(__file__).parent / "results" / "score_tables.csv"
+N_AXES = 10
+FACTORS: dict[str, list[str]] = {
+    "kang_pbmc_annotated": ["condition", "donor", "cell_type", "n_counts"],
+    "mixology_rnamix": ["protocol", "prop_H2228", "prop_H1975", "mRNA_amount"],
+    "onek1k_subset": ["batch", "donor", "cell_type", "sex", "age"],
+}
+STRATIFIED_BY = {
+    "kang_pbmc_annotated": ["sample", "cell_type"],
+    "mixology_rnamix": ["protocol", "mixture"],
+    "onek1k_subset": ["donor"],
+}
+N_GENES = 2000
+
+
+def halves(adata: AnnData, name: str) -> tuple[AnnData, AnnData]:
+    """Cells to fit on and cells to score, every stratum in both; most variable genes of the first."""
+    strata = adata.obs[STRATIFIED_BY[name]].astype(str).agg("|".join, axis=1)
+    fitted, scored = train_test_split(
+        np.arange(adata.n_obs), test_size=0.5, random_state=0, stratify=strata
+    )
+    if adata.n_vars > N_GENES:
+        log = expression(adata[fitted])
+        genes = np.sort(np.argsort(-log.var(0))[:N_GENES])
+        adata = adata[:, genes]
+    return adata[fitted].copy(), adata[scored].copy()
+
+
+def expression(adata: AnnData) -> np.ndarray:
+    """Log counts per 10,000."""
+    counts = adata.X.toarray()
+    return np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
+
+
+def by_pca(fitted: AnnData, scored: AnnData) -> np.ndarray:
+    """Principal components of the fitted half."""
+    model = PCA(N_AXES, random_state=0).fit(expression(fitted))
+    return np.asarray(model.transform(expression(scored)))
+
+
+def by_scvi(fitted: AnnData, scored: AnnData) -> np.ndarray:
+    """Posterior means of scVI."""
+    scvi.settings.seed = 0
+    scvi.model.SCVI.setup_anndata(fitted)
+    model = scvi.model.SCVI(fitted, n_latent=N_AXES, gene_likelihood="nb")
+    model.train(max_epochs=epochs(fitted), accelerator="cpu", enable_progress_bar=False)
+    return np.asarray(model.get_latent_representation(scored))
+
+
+def by_betascvi(fitted: AnnData, scored: AnnData) -> np.ndarray:
+    """Posterior means of BetaSCVI as it comes."""
+    scvi.settings.seed = 0
+    bs.BetaSCVI.setup_anndata(fitted)
+    model = bs.BetaSCVI(fitted, n_latent=N_AXES)
+    model.train(max_epochs=epochs(fitted), accelerator="cpu", enable_progress_bar=False)
+    return np.asarray(model.get_latent_representation(scored))
+
+
+def epochs(adata: AnnData) -> int:
+    """At least 1,500 steps of 128 cells, and 60 epochs."""
+    return max(60, int(np.ceil(1500 * 128 / adata.n_obs)))
+
+
+EMBEDDINGS: dict[str, Callable[[AnnData, AnnData], np.ndarray]] = {
+    "X_pca": by_pca,
+    "X_scVI": by_scvi,
+    "X_betascvi": by_betascvi,
+}
+
+
+def score(name: str, keys: list[str], jobs: int) -> pd.DataFrame:
+    """Score tables of every embedding of a data set."""
+    fitted, scored = halves(bs.datasets.load(name), name)
+    tables = []
+    for key in keys:
+        scored.obsm[key] = EMBEDDINGS[key](fitted, scored)
+        table = bs.tl.score_disentanglement(scored, key, FACTORS[name], budget=Budget(n_jobs=jobs))
+        tables.append(table.to_frame().assign(data=name, n_scored=scored.n_obs))
+    return pd.concat(tables, ignore_index=True)
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """One table a data set: the score, where chance explains it in brackets, and the null."""
+    parts = []
+    for name, of_data in frame.groupby("data", sort=False):
+        of_data = of_data[of_data["value"].notna()]
+        figure = of_data["metric"].str.replace("_", " ") + of_data["part"].map(
+            lambda part: "" if part == "headline" else f" {part}"
+        )
+        factor = of_data["factor"] + of_data["given"].map(lambda g: f" in {g}" if g else "")
+        cells = [_cell(row) for _, row in of_data.iterrows()]
+        wide = pd.DataFrame(
+            {"metric": figure, "factor": factor, "key": of_data["key"], "cell": cells}
+        ).pivot_table(
+            index=["metric", "factor"], columns="key", values="cell", aggfunc="first", sort=False
+        )
+        ends = of_data.assign(metric=figure, factor=factor).groupby(
+            ["metric", "factor"], sort=False
+        )
+        wide["ceiling"] = ends["ceiling"].first().map(lambda c: f"{c:.2f}" if c == c else "")
+        parts.append(f"`{name}` ({of_data['n_scored'].iloc[0]} held-out cells)\n\n{_as_text(wide)}")
+    return "\n\n".join(parts)
+
+
+def _cell(row: pd.Series) -> str:
+    interval = f"{row['low']:.2f} to {row['high']:.2f}"
+    value = f"{row['value']:.2f}" if row["p_value"] <= 0.05 else f"({row['value']:.2f})"
+    return f"{value} [{interval}; null {row['null_mean']:.2f}]"
+
+
+def _as_text(wide: pd.DataFrame) -> str:
+    head = ["metric", "factor", *wide.columns]
+    rows = [
+        [*index, *(str(v) for v in values)]
+        for index, values in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """Score what was asked for; keep the rest of the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", choices=list(FACTORS), default=list(FACTORS))
+    parser.add_argument("--keys", nargs="+", choices=list(EMBEDDINGS), default=list(EMBEDDINGS))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--markdown", action="store_true", help="print what the file holds")
+    options = parser.parse_args()
+    if options.markdown:
+        print(markdown(pd.read_csv(RESULT, keep_default_na=True).fillna({"given": ""})))
+        return
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*num_workers.*")
+    for name in options.data:
+        found = score(name, options.keys, options.jobs)
+        if RESULT.exists():
+            before = pd.read_csv(RESULT)
+            again = (before["data"] == name) & before["key"].isin(options.keys)
+            found = pd.concat([before[~again], found], ignore_index=True)
+        found.to_csv(RESULT, index=False, float_format="%.5g")
+
+
+if __name__ == "__main__":
+    main()
