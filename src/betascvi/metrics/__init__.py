@@ -33,13 +33,13 @@ METRICS = MappingProxyType(
         "mig": MetricInfo(mig, _UNIT, True, "factors", "chen2018", 2),
         "sap": MetricInfo(sap, _UNIT, True, "factors", "kumar2018", 2, is_scale_free=False),
         "modularity": MetricInfo(
-            modularity, _UNIT, True, "factors", "ridgeway2018", min_factors=2, noise=0.64
+            modularity, _UNIT, True, "factors", "ridgeway2018", min_factors=2, noise=None
         ),
         "explicitness": MetricInfo(
             explicitness, _UNIT, True, "factors", "ridgeway2018", noise=0.5
         ),
         "condition_prediction": MetricInfo(
-            condition_prediction, _UNIT, True, "factors", "kumar2018", noise=None
+            condition_prediction, _UNIT, True, "factors", "", noise=None
         ),
         "beta_vae_score": MetricInfo(
             beta_vae_score, _UNIT, True, "factors", "higgins2017",
@@ -55,7 +55,7 @@ METRICS = MappingProxyType(
         "most_similar_gap": MetricInfo(
             most_similar_gap, _UNIT, True, "factors", "moinfar2024", 2
         ),
-        "block_mig": MetricInfo(block_mig, (-1.0, 1.0), True, "blocks", "chen2018", 2),
+        "block_mig": MetricInfo(block_mig, (-1.0, 1.0), True, "blocks", "", 2),
         "total_correlation": MetricInfo(
             total_correlation, _ANY, False, "embedding", "locatello2019", 2
         ),

@@ -62,8 +62,8 @@ def beta_vae_score(
 
     Notes
     -----
-    A random code scores chance. It is easy: any rotation of a good embedding may score 1, so
-    a high value says little and a low one much. From labelled cells the partner is drawn among
+    A random code scores chance. It is easy: most rotations of a perfect code score above 0.9,
+    so a high value says little and a low one much. From labelled cells the partner is drawn among
     the cells of the same level, which is the published procedure where the factors are
     independent in the data; correlated factors are named for each other.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from betascvi.metrics._inputs import Column
+from betascvi.metrics._inputs import Column, live_axes
 
 _N_TREES = 100
 _STEP = 0.1
@@ -51,6 +51,8 @@ class BoostedProbe:
         n_axes = self._z.shape[1]
         rng = np.random.default_rng(self._seed)
         gains = np.zeros(n_axes)
+        if not live_axes(self._z).any():
+            return gains  # LightGBM fails where no axis can be split
         for target, n_levels in targets(column):
             booster, _ = self._start(np.arange(len(self._z)), target, n_levels)
             for favour in _favours(n_axes, rng):

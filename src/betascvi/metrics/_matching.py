@@ -87,7 +87,7 @@ def most_similar_averaging(
     .. math::
         \mathrm{MSAS} = \frac{1}{L} \sum_l \max_i S_{il}
 
-    Parameters, returned fields and source are those of
+    Source (:cite:p:`moinfar2024`), parameters and returned fields are those of
     :func:`~betascvi.metrics.latent_matching`; an axis may serve several levels here.
 
     Parameters
@@ -142,7 +142,8 @@ def most_similar_gap(
 
     Notes
     -----
-    Noise scores about 0.001 (SMI). Two axes that share a level bring it to 0, as in MIG.
+    Noise scores about 0.001 (SMI); a perfect one-hot code of four levels 0.85, not 1, as an axis
+    that marks one level also excludes the others. Two axes that share a level bring it to 0, as in MIG.
     The source is :cite:p:`moinfar2024`.
 
     Examples

@@ -67,8 +67,8 @@ def mig(
     -----
     A random code scores about 0 (0.01 at 1000 cells). MIG punishes a factor that is split over
     two axes, and does *not* see two factors in one axis. Twenty equal bins lose information of
-    continuous factors: a perfect code with a little noise scores 0.66. An angle needs two axes
-    (cosine and sine) and scores near 0 however clean they are.
+    continuous factors: a perfect code with noise of a tenth of its spread scores 0.65. An angle
+    needs two axes (cosine and sine) and scores near 0 however clean they are.
 
     Examples
     --------

@@ -54,9 +54,11 @@ def modularity(
     Notes
     -----
     Departure from the reference: dead axes (constant, or independent of every factor to the
-    last digit) are left out of the mean. A random code scores **0.64**, not 0: squared noise
-    has a largest entry too, so read it beside its permutation null. It says nothing about
-    whether a factor is there at all. An embedding of dead axes scores 0.
+    last digit) are left out of the mean; an embedding of nothing else scores 0. A random code
+    does **not** score 0, for squared noise has a largest entry too: 0.4 where all factors have
+    as many levels, 0.7 for factors of 2 to 5 levels (plug-in information grows with the
+    levels), with few cells and with many. Read it beside its permutation null. It says nothing
+    about whether a factor is there at all.
 
     Examples
     --------

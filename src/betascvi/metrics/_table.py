@@ -23,7 +23,7 @@ class MetricInfo:
     """``"factors"``: fn(z, factors, discrete); ``"embedding"``: fn(z); ``"embeddings"``:
     fn([z, z, ...]); ``"blocks"``: fn(z, factors, blocks, own)."""
     reference: str
-    """Key in ``docs/references.bib``."""
+    """Key in ``docs/references.bib``; empty where the definition is ours."""
     min_axes: int = 1
     min_factors: int = 1
     is_scale_free: bool = True

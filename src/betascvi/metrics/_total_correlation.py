@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Num
 from scipy.special import ndtri
 
+from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi.metrics._inputs import as_embedding, live_axes
 
@@ -77,7 +78,7 @@ def total_correlation(
 def _half_log_determinant(correlation: Float[np.ndarray, "axes axes"]) -> float:
     smallest = float(np.linalg.eigvalsh(correlation)[0])
     if smallest < 1e-12:
-        raise ValueError(
+        raise UndefinedScoreError(
             "total_correlation is infinite: some axis is an exact linear combination of others "
             f"(smallest eigenvalue of their correlation {smallest:.1e}); drop it, or give more "
             "cells than axes."
