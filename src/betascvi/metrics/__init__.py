@@ -29,40 +29,40 @@ _ANY = (0.0, float("inf"))
 
 METRICS = MappingProxyType(
     {
-        "dci": MetricInfo(dci, _UNIT, True, "factors", "eastwood2018", 2, 2),
-        "mig": MetricInfo(mig, _UNIT, True, "factors", "chen2018", 2),
-        "sap": MetricInfo(sap, _UNIT, True, "factors", "kumar2018", 2, is_scale_free=False),
+        "dci": MetricInfo(dci, _UNIT, True, "factors", "Eastwood18", 2, 2),
+        "mig": MetricInfo(mig, _UNIT, True, "factors", "Chen18", 2),
+        "sap": MetricInfo(sap, _UNIT, True, "factors", "Kumar18", 2, is_scale_free=False),
         "modularity": MetricInfo(
-            modularity, _UNIT, True, "factors", "ridgeway2018", min_factors=2, noise=None
+            modularity, _UNIT, True, "factors", "Ridgeway18", min_factors=2, noise=None
         ),
         "explicitness": MetricInfo(
-            explicitness, _UNIT, True, "factors", "ridgeway2018", noise=0.5
+            explicitness, _UNIT, True, "factors", "Ridgeway18", noise=0.5
         ),
         "condition_prediction": MetricInfo(
             condition_prediction, _UNIT, True, "factors", "", noise=None
         ),
         "beta_vae_score": MetricInfo(
-            beta_vae_score, _UNIT, True, "factors", "higgins2017",
+            beta_vae_score, _UNIT, True, "factors", "Higgins17",
             min_factors=2, is_scale_free=False, noise=None,
         ),
         "factor_vae_score": MetricInfo(
-            factor_vae_score, _UNIT, True, "factors", "kim2018", min_factors=2, noise=None
+            factor_vae_score, _UNIT, True, "factors", "Kim18", min_factors=2, noise=None
         ),
-        "latent_matching": MetricInfo(latent_matching, _UNIT, True, "factors", "moinfar2024"),
+        "latent_matching": MetricInfo(latent_matching, _UNIT, True, "factors", "Moinfar24"),
         "most_similar_averaging": MetricInfo(
-            most_similar_averaging, _UNIT, True, "factors", "moinfar2024"
+            most_similar_averaging, _UNIT, True, "factors", "Moinfar24"
         ),
         "most_similar_gap": MetricInfo(
-            most_similar_gap, _UNIT, True, "factors", "moinfar2024", 2
+            most_similar_gap, _UNIT, True, "factors", "Moinfar24", 2
         ),
         "block_mig": MetricInfo(block_mig, (-1.0, 1.0), True, "blocks", "", 2),
         "total_correlation": MetricInfo(
-            total_correlation, _ANY, False, "embedding", "locatello2019", 2
+            total_correlation, _ANY, False, "embedding", "Locatello19", 2
         ),
         "active_units": MetricInfo(
-            active_units, _ANY, None, "embedding", "burda2016", is_scale_free=False, noise=None
+            active_units, _ANY, None, "embedding", "Burda16", is_scale_free=False, noise=None
         ),
-        "udr": MetricInfo(udr, _UNIT, True, "embeddings", "duan2020"),
+        "udr": MetricInfo(udr, _UNIT, True, "embeddings", "Duan20"),
     }
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ def active_units(z: Num[np.ndarray, "cells axes"], *, threshold: float = 0.01) -
         \mathrm{AU} = \#\bigl\{ i : \mathrm{var}_x\bigl(\mathbb{E}[z_i \mid x]\bigr)
         > \mathrm{threshold} \bigr\}
 
-    (section 5 of :cite:p:`burda2016`).
+    (section 5 of :cite:p:`Burda16`).
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def beta_vae_score(
         \mathrm{score} = p\left(\arg\max_j\, (W \delta + b)_j = j^*\right)
 
     for :math:`B` pairs that share factor :math:`j^*`; :math:`W, b` a logistic regression
-    (section 3 of :cite:p:`higgins2017`).
+    (section 3 of :cite:p:`Higgins17`).
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ def dci(
 
     with :math:`r_{ij}` the share of axis :math:`i` in what the trees use for factor :math:`j`,
     :math:`p_{ij} = r_{ij} / \sum_l r_{il}` and :math:`\rho_i = \sum_j r_{ij} / K` for
-    :math:`K` factors and :math:`d` axes (section 2 of :cite:p:`eastwood2018`).
+    :math:`K` factors and :math:`d` axes (section 2 of :cite:p:`Eastwood18`).
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def explicitness(
         \mathrm{explicitness} = \frac{1}{K} \sum_j \frac{1}{L_j} \sum_l \mathrm{AUC}_{jl}
 
     with :math:`\mathrm{AUC}_{jl}` the area under the curve of "level :math:`l` or not" by the
-    probabilities of one logistic regression on all axes (section 3 of :cite:p:`ridgeway2018`).
+    probabilities of one logistic regression on all axes (section 3 of :cite:p:`Ridgeway18`).
 
     Parameters
     ----------

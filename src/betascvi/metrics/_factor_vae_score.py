@@ -34,7 +34,7 @@ def factor_vae_score(
         \mathrm{score} = p\left(\arg\max_j V_{j i^*} = j^*\right)
 
     for batches of :math:`B` cells that share a value of factor :math:`j^*`, with :math:`V` the
-    votes of training batches (section 4 of :cite:p:`kim2018`).
+    votes of training batches (section 4 of :cite:p:`Kim18`).
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def latent_matching(
     .. math::
         \mathrm{LMS} = \frac{1}{L} \max_{\pi\ \text{one to one}} \sum_l S_{\pi(l)\, l}
 
-    with :math:`S` the SMI or SPN matrix (:cite:p:`moinfar2024`).
+    with :math:`S` the SMI or SPN matrix (:cite:p:`Moinfar24`).
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def most_similar_averaging(
     .. math::
         \mathrm{MSAS} = \frac{1}{L} \sum_l \max_i S_{il}
 
-    Source (:cite:p:`moinfar2024`), parameters and returned fields are those of
+    Source (:cite:p:`Moinfar24`), parameters and returned fields are those of
     :func:`~betascvi.metrics.latent_matching`; an axis may serve several levels here.
 
     Parameters
@@ -144,7 +144,7 @@ def most_similar_gap(
     -----
     Noise scores about 0.001 (SMI); a perfect one-hot code of four levels 0.85, not 1, as an axis
     that marks one level also excludes the others. Two axes that share a level bring it to 0, as in MIG.
-    The source is :cite:p:`moinfar2024`.
+    The source is :cite:p:`Moinfar24`.
 
     Examples
     --------

@@ -32,7 +32,7 @@ def mig(
         \frac{I(z_{i_1}; c_j) - I(z_{i_2}; c_j)}{H(c_j)}
 
     with :math:`i_1, i_2` the two axes that know most of factor :math:`j` (equation 6 of
-    :cite:p:`chen2018`).
+    :cite:p:`Chen18`).
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def modularity(
         \frac{\sum_j m_{ij}^2 - \max_j m_{ij}^2}{(K - 1) \max_j m_{ij}^2} \right)
 
     with :math:`m_{ij}` the mutual information of axis :math:`i` and factor :math:`j`, and
-    :math:`A` the axes that know anything (equation 2 of :cite:p:`ridgeway2018`).
+    :math:`A` the axes that know anything (equation 2 of :cite:p:`Ridgeway18`).
 
     Parameters
     ----------

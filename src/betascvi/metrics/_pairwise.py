@@ -46,7 +46,7 @@ def pairwise_mutual_information(
     Notes
     -----
     It is drvi-py's ``discrete_scaled_mutual_info_score`` (0.2.6 and later; the SMI published in
-    :cite:p:`moinfar2024` was another one). Outliers empty the bins; noise scores about 0.
+    :cite:p:`Moinfar24` was another one). Outliers empty the bins; noise scores about 0.
 
     Examples
     --------

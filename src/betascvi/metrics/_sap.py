@@ -36,7 +36,7 @@ def sap(
     with :math:`S_{ij}` the accuracy of a linear support vector machine on axis :math:`i` alone
     where factor :math:`j` has levels, and the squared correlation
     :math:`\mathrm{cov}(z_i, c_j)^2 / (\mathrm{var}(z_i)\, \mathrm{var}(c_j))` where it is a
-    number (section 3 of :cite:p:`kumar2018`).
+    number (section 3 of :cite:p:`Kumar18`).
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def total_correlation(
         = \tfrac12 \Bigl( \sum_i \log \Sigma_{ii} - \log \det \Sigma \Bigr)
 
     with :math:`\Sigma` the covariance over cells; the closed form is that of
-    :cite:p:`locatello2019`.
+    :cite:p:`Locatello19`.
 
     Parameters
     ----------

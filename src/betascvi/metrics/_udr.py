@@ -29,7 +29,7 @@ def udr(
 
     with :math:`R_{ab}` how strongly axis :math:`a` of run :math:`i` stands for axis :math:`b` of
     run :math:`j`; a run's score is the median over the others (section 4 of
-    :cite:p:`duan2020`).
+    :cite:p:`Duan20`).
 
     Parameters
     ----------
