@@ -221,8 +221,8 @@ def _give_own_learning_rate(
     own_group: dict[str, Any] = {"params": parameters, "lr": lr, "weight_decay": 0.0}
     if "betas" in optimizer.defaults:
         # its gradients fall by orders of magnitude on the way; Adam's usual memory of a thousand
-        # steps would hold it up for as long
-        own_group["betas"] = (0.9, 0.99)
+        # steps would hold it up for as long, one of ten settles as quietly
+        own_group["betas"] = (0.9, 0.9)
     optimizer.add_param_group(own_group)
 
 
