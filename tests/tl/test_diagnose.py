@@ -8,7 +8,7 @@ import torch
 
 from betascvi import BetaSCVI
 from betascvi._errors import TrainingError
-from betascvi.objectives import BetaVAE
+from betascvi.objectives import LVAE, BetaVAE
 from betascvi.tl import diagnose
 
 _QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1}
@@ -159,3 +159,33 @@ def test_a_model_that_was_not_trained_is_refused(tiny_source):
 
     with pytest.raises(TrainingError, match=r"call model.train\(\) first"):
         diagnose(BetaSCVI(adata))
+
+
+def _l_vae(adata, **settings):
+    adata = adata.copy()
+    BetaSCVI.setup_anndata(adata, layer="counts")
+    model = BetaSCVI(adata, n_latent=3, n_hidden=16, objective=LVAE(**settings))
+    torch.manual_seed(0)
+    plan = {"lr": 5e-3, "state_lr": 0.1}
+    model.train(max_epochs=40, batch_size=64, train_size=0.9, plan_kwargs=plan, **_QUICK)
+    return diagnose(model)
+
+
+@pytest.mark.parametrize("per_axis", [False, True], ids=["one sigma", "one sigma an axis"])
+def test_learned_sigmas_get_a_verdict(tiny_source, per_axis):
+    found = _l_vae(tiny_source, per_axis=per_axis)
+
+    assert found.verdicts[0].startswith("sigmas ")
+    assert not any("sigma_explodes" in problem for problem in found.problems)
+    assert found.weights["realised_beta"] > 0
+
+
+def test_sigmas_without_the_sum_of_squares_explode_and_are_a_problem(tiny_source):
+    found = _l_vae(tiny_source, sum_of_squares=False)
+
+    assert "sigmas diverging" in found.verdicts[0]
+    assert any(problem.startswith("sigma_explodes:") for problem in found.problems)
+
+
+def test_objectives_without_sigmas_have_no_verdict(diagnosis):
+    assert diagnosis.verdicts == ()

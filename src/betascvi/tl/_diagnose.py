@@ -10,17 +10,20 @@ import numpy as np
 
 from betascvi._errors import TrainingError
 from betascvi.metrics._diagnosis import Diagnosis, Fit, axes_of, problems_of
-from betascvi.metrics._gene_means import GeneMeans, fit_gene_means
+from betascvi.metrics._gene_means import Family, GeneMeans, fit_gene_means
 from betascvi.metrics._information_identity import information_identity
 from betascvi.metrics._regime import Support, regime_of, support
+from betascvi.metrics._sigma_verdict import SENTENCES, SigmaVerdict
 from betascvi.model import BetaSCVI
 from betascvi.tl._own_settings import (
+    argument_of,
     batch_codes,
     data_of,
     is_embedding,
     own_covariates,
     sizes_of,
 )
+from betascvi.tl._sigmas import sigma_verdict_of
 
 _MOST_CELLS_DECODED = 600
 _N_PRIOR_DRAWS = 300
@@ -78,10 +81,12 @@ def diagnose(model: BetaSCVI, *, n_cells: int = 2000, seed: int = 0) -> Diagnosi
     identity = information_identity(mean[:, free], variance[:, free], rng=rng)
     train, unseen = _fits(model, training, held_out, n_cells, rng)
     regime, reason = regime_of(identity.information, identity.overlap, train.gain)
+    sigmas = sigma_verdict_of(model, train.null_distortion)
     return Diagnosis(
         axes, identity, train, unseen, look, spread, regime, reason,
         weights=MappingProxyType(realised_weights(model.history or {})),
-        problems=problems_of(axes, regime, reason, train, unseen),
+        verdicts=() if sigmas is None else (str(sigmas),),
+        problems=(*problems_of(axes, regime, reason, train, unseen), *_of_sigmas(sigmas)),
     )  # fmt: skip
 
 
@@ -92,6 +97,14 @@ def realised_weights(history: Mapping[str, Any]) -> dict[str, float]:
     if "realised_beta" in last:
         weights["realised_beta"] = last["realised_beta"]
     return weights
+
+
+def _of_sigmas(verdict: SigmaVerdict | None) -> tuple[str, ...]:
+    if verdict is None:
+        return ()
+    swings = ("sigmas oscillate: lower plan_kwargs={'state_lr': ...}",)
+    named = tuple(f"{name}: {SENTENCES[name]}" for name in verdict.signatures)
+    return (*(swings if verdict.state == "oscillating" else ()), *named)
 
 
 def _cells_of(model: BetaSCVI) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +138,8 @@ def _fits(
 ) -> tuple[Fit, Fit | None]:
     seen = _some(training, n_cells, rng)
     x = data_of(model, seen)
-    family = {"zinb": "nb"}.get(model.module.gene_likelihood, model.module.gene_likelihood)
+    likelihood: Any = "normal" if is_embedding(model) else argument_of(model, "gene_likelihood")
+    family: Family = "nb" if likelihood == "zinb" else likelihood
     null = fit_gene_means(x, sizes_of(model, x, seen), batch_codes(model, seen), family)
     unseen = _some(held_out, n_cells, rng)
     return _fit(model, seen, null), _fit(model, unseen, null) if len(unseen) else None

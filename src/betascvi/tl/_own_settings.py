@@ -51,6 +51,12 @@ def sizes_of(model: BetaSCVI, x: Any, indices: np.ndarray) -> np.ndarray:
     return np.asarray(x.sum(1), dtype=np.float64).ravel()
 
 
+def argument_of(model: BetaSCVI, name: str) -> Any:
+    """An argument of the model's constructor, as it was given."""
+    groups = [model.init_params_["non_kwargs"], *model.init_params_["kwargs"].values()]
+    return next(group[name] for group in groups if name in group)
+
+
 def is_embedding(model: BetaSCVI) -> bool:
     """Whether the model was set up on an ``obsm`` matrix."""
     return model.registry["setup_args"].get("obsm_key") is not None
