@@ -175,8 +175,10 @@ def _log_factorials(matrix: sparse.csr_matrix) -> Tensor:
 
 
 def _as_tensor(data: Any, key: str) -> Tensor:
-    values = np.ascontiguousarray(
-        data.to_numpy() if hasattr(data, "to_numpy") else np.asarray(data),
+    # a copy: pandas hands out arrays that must not be written to
+    values = np.array(
+        data.to_numpy() if hasattr(data, "to_numpy") else data,
         dtype=registry_key_to_default_dtype(key),
+        order="C",
     )
     return torch.as_tensor(values)
