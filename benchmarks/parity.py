@@ -24,10 +24,19 @@ from scipy import sparse, stats
 import betascvi as bs
 from benchmarks._record import RUNS, write, write_json
 
-DATA_SETS = ("kang_pbmc_annotated", "mouse_pancreas_e15", "worm_embryo_neurons")
+DATA_SETS = ("kang_pbmc_annotated", "papalexi_thp1_crispr", "fucci_ipsc_101genes")
 MODELS = ("scvi", "betascvi")
-SETTINGS = {"n_hidden": 128, "n_latent": 10, "gene_likelihood": "nb", "train_size": 0.8,
-            "validation_size": 0.1, "max_epochs": 300, "patience": 25, "n_genes": 2000}  # fmt: skip
+SETTINGS = {
+    "n_hidden": 128,
+    "n_latent": 10,
+    "gene_likelihood": "nb",
+    "batch_size": 128,
+    "train_size": 0.8,
+    "validation_size": 0.1,
+    "n_genes": 2000,
+    "most_steps": 3000,
+    "patience_steps": 300,
+}
 
 
 def main() -> None:
@@ -36,16 +45,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backwards", action="store_true", help="a second process meets the first")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     names = DATA_SETS[:1] if options.quick else DATA_SETS
     seeds = range(1 if options.quick else options.seeds)
-    n_epochs = 5 if options.quick else SETTINGS["max_epochs"]
+    most_steps = 50 if options.quick else int(SETTINGS["most_steps"])
     folder = RUNS / ("parity_quick" if options.quick else "parity")
+    if options.backwards:
+        for name in reversed(names):
+            for seed in reversed(seeds):
+                for model in MODELS:
+                    _run(folder, name, model, seed, most_steps)
     runs = [
-        _run(folder, name, model, seed, int(n_epochs))
+        _run(folder, name, model, seed, most_steps)
         for name in names
         for seed in seeds
         for model in MODELS
@@ -61,16 +76,16 @@ def main() -> None:
         write("parity", [*rows, *runs], {**SETTINGS, "seeds": len(list(seeds))})
 
 
-def _run(folder: Path, name: str, model: str, seed: int, n_epochs: int) -> dict[str, Any]:
+def _run(folder: Path, name: str, model: str, seed: int, most_steps: int) -> dict[str, Any]:
     path = folder / f"{name}-{model}-{seed}.json"
     if path.exists():
         return json.loads(path.read_text())
-    result = {"data": name, "model": model, "seed": seed, **_fit(name, model, seed, n_epochs)}
+    result = {"data": name, "model": model, "seed": seed, **_fit(name, model, seed, most_steps)}
     write_json(path, result)
     return result
 
 
-def _fit(name: str, which: str, seed: int, n_epochs: int) -> dict[str, Any]:
+def _fit(name: str, which: str, seed: int, most_steps: int) -> dict[str, Any]:
     adata = _variable_genes(bs.datasets.load(name), seed)
     cls = scvi.model.SCVI if which == "scvi" else bs.BetaSCVI
     scvi.settings.seed = seed
@@ -78,12 +93,13 @@ def _fit(name: str, which: str, seed: int, n_epochs: int) -> dict[str, Any]:
     model = cls(adata, n_hidden=128, n_latent=10, gene_likelihood="nb")
     # scVI's warm-up off: its KL weight is 1 from the first step, as ours
     plan = {"n_epochs_kl_warmup": None, "n_steps_kl_warmup": None} if which == "scvi" else {}
+    steps_in_epoch = SETTINGS["train_size"] * adata.n_obs / SETTINGS["batch_size"]
     model.train(
-        n_epochs,
+        int(np.ceil(most_steps / steps_in_epoch)),
         train_size=SETTINGS["train_size"],
         validation_size=SETTINGS["validation_size"],
         early_stopping=True,
-        early_stopping_patience=SETTINGS["patience"],
+        early_stopping_patience=int(np.ceil(SETTINGS["patience_steps"] / steps_in_epoch)),
         plan_kwargs=plan,
         enable_progress_bar=False,
     )

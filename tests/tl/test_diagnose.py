@@ -62,7 +62,7 @@ def test_the_record_reads_as_sentences_and_as_a_frame(diagnosis):
     text, frame = str(diagnosis), diagnosis.to_frame()
 
     assert frame["axis"].tolist() == ["free_1", "free_2", "free_3", "free_4"]
-    assert f"{diagnosis.n_active} of 4 active" in text
+    assert f"{diagnosis.n_active} of 4 active units" in text
     assert "I(x;z) cannot pass log N = 5.77" in text
     assert "problem     none" in text
     assert diagnosis.figures()["weight_kl"] == 1.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import betascvi as bs
 from betascvi._errors import FactorError, UndefinedScoreError, UnknownFactorError
-from betascvi.tl._draws import half_samples, permutations, thin
+from betascvi.tl._draws import permutations, subsamples, thin
 from betascvi.tl._inputs import factors_of
 
 LIGHT = bs.tl.Budget(n_null=39, n_resamples=20, n_null_fitted=2, n_resamples_fitted=2)
@@ -221,9 +221,9 @@ def test_factors_known_for_the_same_cells_stay_as_dependent_as_they_are():
     assert np.array_equal(donor.values // 3, batch.values)
 
 
-def test_no_cell_stands_twice_in_a_half_sample():
-    for rows in half_samples(101, 5, np.random.default_rng(0)):
-        assert len(np.unique(rows)) == len(rows) == 50
+def test_no_cell_stands_twice_in_a_subsample():
+    for rows in subsamples(100, 5, np.random.default_rng(0)):
+        assert len(np.unique(rows)) == len(rows) == 80
 
 
 def test_same_seed_gives_the_same_table():

@@ -41,17 +41,22 @@ class Photographer(Callback):
         self.weights.append({name: value.clone() for name, value in state.items()})
 
 
-@pytest.mark.parametrize("poison", [float("nan"), float("inf")], ids=str)
 def test_a_term_that_is_no_number_is_named_in_the_error(
-    make_model: Callable[..., BetaSCVI],
-    path: dict[str, Any],
-    quick: dict[str, Any],
-    poison: float,
+    make_model: Callable[..., BetaSCVI], path: dict[str, Any], quick: dict[str, Any]
 ) -> None:
-    model = make_model(objective=Poisoned(0.5, poison))
+    model = make_model(objective=Poisoned(0.5))
 
     with pytest.raises(TrainingError, match=r"epoch 3.*poisoned_term.*Try a lower"):
         model.train(**quick | path, max_epochs=4, train_size=1.0)
+
+
+def test_an_infinite_term_is_named_too(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model(objective=Poisoned(0.0, float("inf")))
+
+    with pytest.raises(TrainingError, match=r"epoch 1.*poisoned_term"):
+        model.train(**quick, max_epochs=1)
 
 
 def test_the_weights_of_the_last_good_epoch_are_kept(

@@ -1,0 +1,165 @@
+"""Do the metrics agree with their references, and what do they cost? ``python -m benchmarks.metrics``.
+
+Agreement: each metric beside the definition of disentanglement_lib, written out with scikit-learn
+(``_metric_references.py``), over good and bad codes of discrete and continuous factors. Speed: wall
+seconds on the cores there are (OMP_NUM_THREADS caps them), data made before the clock starts.
+``--quick`` takes smaller codes and stays under a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import betascvi as bs
+from benchmarks import _metric_references as reference
+from benchmarks import _record
+
+MARKS = {
+    "mutual information": (1e-6, 1e-6),
+    "mig": (1e-6, 1e-6),
+    "modularity": (1e-6, 1e-6),
+    "sap, continuous": (1e-6, 1e-6),
+    "sap, discrete": (0.01, 0.01),
+    "explicitness": (0.005, 0.005),
+    "dci, disentanglement": (0.03, 0.12),
+    "dci, completeness": (0.03, 0.12),
+}
+"""Largest mean and largest single difference allowed; for most of them one figure."""
+Row = dict[str, Any]
+
+
+def differences(case: reference.Case) -> dict[str, float]:
+    """Ours minus the reference, one figure a metric."""
+    z, factors = case.z, case.factors
+    levels = factors
+    if case.is_continuous:
+        levels = np.column_stack([np.digitize(c, np.histogram(c, 20)[1][1:-1]) for c in factors.T])
+    ours = bs.metrics.dci(z, factors, not case.is_continuous, informativeness=False)
+    expected = reference.dci(case)
+    matrix = bs.metrics.mutual_information_matrix(z, factors) - reference.mutual_information(
+        z, levels
+    )
+    found = {
+        "mutual information": float(np.abs(matrix).max()),
+        "mig": float(bs.metrics.mig(z, factors)) - reference.mig(z, levels),
+        "modularity": float(bs.metrics.modularity(z, factors)) - reference.modularity(z, levels),
+        f"sap, {'continuous' if case.is_continuous else 'discrete'}": float(
+            bs.metrics.sap(z, factors)
+        )
+        - reference.sap(case),
+        "dci, disentanglement": float(ours) - expected[0],
+        "dci, completeness": ours.parts["completeness"] - expected[1],
+    }
+    if not case.is_continuous:
+        found["explicitness"] = float(bs.metrics.explicitness(z, factors)) - reference.explicitness(
+            z, factors
+        )
+    return found
+
+
+def agreement(sizes: tuple[int, ...]) -> list[Row]:
+    """Mean and worst difference of each metric over the cases, beside its mark."""
+    by_case = {case.name: differences(case) for case in reference.cases(sizes)}
+    rows = []
+    for metric, (mean_mark, worst_mark) in MARKS.items():
+        found = {name: abs(d[metric]) for name, d in by_case.items() if metric in d}
+        worst = max(found, key=lambda name: found[name])
+        mean = float(np.mean(list(found.values())))
+        rows.append(
+            {
+                "part": "agreement", "what": metric, "cases": len(found), "mean": mean,
+                "worst": found[worst], "worst_case": worst, "mark": [mean_mark, worst_mark],
+                "reached": mean <= mean_mark and found[worst] <= worst_mark,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def atlas(n: int, n_axes: int = 32) -> tuple[np.ndarray, list[np.ndarray], list[bool]]:
+    """A mixed code of six factors: four of levels, a number, an angle."""
+    rng = np.random.default_rng(0)
+    levels = [rng.integers(k, size=n) for k in (2, 4, 8, 10)]
+    number, angle = rng.normal(size=n), rng.uniform(0, 2 * np.pi, size=n)
+    source = np.column_stack([*(c / c.std() for c in levels), number, np.cos(angle), np.sin(angle)])
+    noise = 0.5 * rng.normal(size=(n, n_axes))
+    z = source @ rng.normal(size=(source.shape[1], n_axes)) + noise
+    return z.astype(np.float32), [*levels, number, angle], [False] * 5 + [True]
+
+
+def seconds(function: Callable[[], Any], repeats: int) -> list[float]:
+    """Wall seconds of each call."""
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def speed(n: int, n_large: int, repeats: int) -> list[Row]:
+    """Median seconds of every metric at n cells, and of MIG at many."""
+    z, factors, circular = atlas(n)
+    calls: dict[str, tuple[Callable[[], Any], float | None]] = {
+        name: (lambda fn=getattr(bs.metrics, name): fn(z, factors, circular=circular), mark)
+        for name, mark in (
+            ("dci", 60.0), ("mig", None), ("modularity", None), ("sap", None),
+            ("explicitness", None), ("condition_prediction", None), ("beta_vae_score", None),
+            ("factor_vae_score", None), ("latent_matching", None), ("most_similar_gap", None),
+        )
+    }  # fmt: skip
+    calls["total_correlation"] = (lambda: bs.metrics.total_correlation(z), None)
+    rows = [_timed(name, n, call, mark, repeats) for name, (call, mark) in calls.items()]
+    large, many, round_ones = atlas(n_large)
+    call = lambda: bs.metrics.mig(large, many, circular=round_ones)  # noqa: E731
+    return [*rows, _timed("mig", n_large, call, 20.0, repeats)]
+
+
+def _timed(name: str, n: int, call: Callable[[], Any], mark: float | None, repeats: int) -> Row:
+    taken = seconds(call, repeats)
+    middle = float(np.median(taken))
+    return {
+        "part": "speed", "what": name, "cells": n, "axes": 32, "factors": 6, "seconds": middle,
+        "all": taken, "mark": mark, "reached": mark is None or middle <= mark,
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }  # fmt: skip
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print what was found."""
+    for row in rows:
+        verdict = "" if row["mark"] is None else ("reached" if row["reached"] else "MISSED")
+        if row["part"] == "agreement":
+            print(
+                f"{row['what']:24s} mean {row['mean']:.2e}  worst {row['worst']:.2e} "
+                f"({row['worst_case']}, {row['cases']} cases)  {verdict}"
+            )
+        else:
+            print(f"{row['what']:24s} {row['cells']:>9,} x 32  {row['seconds']:8.2f} s  {verdict}")
+
+
+def main() -> None:
+    """Run both parts and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
+    parser.add_argument("--part", choices=["agreement", "speed"], help="one part; writes nothing")
+    arguments = parser.parse_args()
+    sizes, n, n_large = ((300,), 3000, 50_000) if arguments.quick else ((1000, 2500), 50_000, 10**6)
+    bs.metrics.dci(*atlas(200)[:2])  # libraries load before the clock starts
+    rows: list[Row] = []
+    if arguments.part != "speed":
+        rows += agreement(sizes)
+    if arguments.part != "agreement":
+        rows += speed(n, n_large, 1 if arguments.quick else 3)
+    show(rows)
+    if not arguments.quick and arguments.part is None:
+        _record.write("metrics", rows, {"sizes": sizes, "cells": n, "many_cells": n_large})
+
+
+if __name__ == "__main__":
+    main()
