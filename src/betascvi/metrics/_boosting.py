@@ -26,6 +26,9 @@ _SETTINGS: dict[str, Any] = {
 }
 # Far below any difference between two splits, far above the rounding of a gain.
 _TIE_BREAK = 1e-7
+# Of two equally sharp axes the one whose bins (255 by default) happen to end at a level's edge
+# would win every split. With few cells finer bins are cheap: 0.01 closer to exact splits in C.
+_FEW_CELLS = 4000
 
 
 class BoostedProbe:
@@ -38,6 +41,8 @@ class BoostedProbe:
         from lightgbm import Dataset
 
         self._settings = {**_SETTINGS, "seed": seed}
+        if len(z) < _FEW_CELLS:
+            self._settings |= {"max_bin": 1023, "min_data_in_bin": 1}
         self._seed = seed
         self._z = z
         self._data = Dataset(z, params=self._settings, free_raw_data=False).construct()

@@ -147,7 +147,8 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [
             f"regime      {self.regime}: {self.regime_reason}",
-            f"axes        {self.n_active} of {len(self.axes.names)} active; KL by axis "
+            f"axes        {self.n_active} of {len(self.axes.names)} active units, "
+            f"{int(self.axes.is_dead.sum())} carry < {DEAD_NATS} nat; KL by axis "
             + ", ".join(f"{n} {k:.2f}" for n, k in zip(self.axes.names, self.axes.kl, strict=True)),
             _identity_line(self.identity),
             *_fit_lines(self.train, self.held_out),

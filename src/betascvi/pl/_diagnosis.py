@@ -37,7 +37,9 @@ def diagnosis(record: Diagnosis, ax: Axes | Sequence[Axes] | None = None) -> np.
     _bars(drawn[0], record.axes.kl[order], names, colours)
     drawn[0].axvline(DEAD_NATS, color="#8a8a8a", lw=0.8, ls=":")
     drawn[0].set_xlabel("KL to the prior, nats")
-    drawn[0].set_title(f"{record.regime}: {record.n_active} axes active", loc="left", size=10)
+    n_alive = int((~record.axes.is_dead).sum())
+    title = f"{record.regime}: {n_alive} of {len(names)} axes carry"
+    drawn[0].set_title(title, loc="left", size=10)
     _bars(drawn[1], record.axes.sensitivity[order], names, colours)
     drawn[1].set_xlabel("share of decoded variation")
     drawn[1].set_title("does the decoder listen?", loc="left", size=10)

@@ -99,6 +99,8 @@ def _draw(ax: Axes, panel: _Panel) -> None:
         )  # fmt: skip
     if panel.scale == "log":
         ax.set_yscale("log")
+    if panel.scale == "full":
+        ax.set_ylim(0.0, 1.08 * max(float(line.max()) for line in panel.lines.values()) or 1.0)
     if panel.scale == "settled":
         _fit_scale(ax, list(panel.lines.values()))
     ax.set_title(panel.title, loc="left", size=10)

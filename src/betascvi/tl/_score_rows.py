@@ -12,7 +12,16 @@ from scipy.stats import t as student
 from betascvi._errors import UndefinedScoreError
 from betascvi.factors import CodedFactor, Overlap
 from betascvi.tl._budget import Budget
-from betascvi.tl._draws import Ask, ask_alone, half_samples, keep, permutations, run_all, thin
+from betascvi.tl._draws import (
+    SPREAD_OF_SUBSAMPLES,
+    Ask,
+    ask_alone,
+    keep,
+    permutations,
+    run_all,
+    subsamples,
+    thin,
+)
 from betascvi.tl._figures import (
     ALL,
     FITTED,
@@ -47,9 +56,9 @@ class Scene:
         """Labels dealt anew, ``n`` times."""
         return permutations(self.factors, self.strata, n, np.random.default_rng([self.seed, 2]))
 
-    def halves(self, n: int) -> list[np.ndarray]:
-        """Rows of ``n`` half-samples."""
-        return half_samples(len(self.z), n, np.random.default_rng([self.seed, 3]))
+    def subsampled(self, n: int) -> list[np.ndarray]:
+        """Rows of ``n`` subsamples."""
+        return subsamples(len(self.z), n, np.random.default_rng([self.seed, 3]))
 
 
 def information_rows(scene: Scene, metrics: Sequence[str]) -> list[ScoreRow]:
@@ -69,8 +78,8 @@ def information_rows(scene: Scene, metrics: Sequence[str]) -> list[ScoreRow]:
         information_figures(binned, permuted, n_bins, defined)
         for permuted in scene.permuted(budget.n_null)
     ]
-    halves = _on_halves(scene, ask, budget.n_resamples, n_jobs=1)
-    return rows + _rows(scene, values, null, halves, _perfect(scene, ask))
+    resampled = _on_subsamples(scene, ask, budget.n_resamples, n_jobs=1)
+    return rows + _rows(scene, values, null, resampled, _perfect(scene, ask))
 
 
 def fitted_rows(scene: Scene, metrics: Sequence[str]) -> list[ScoreRow]:
@@ -87,8 +96,8 @@ def fitted_rows(scene: Scene, metrics: Sequence[str]) -> list[ScoreRow]:
         jobs = [(scene.z, permuted) for permuted in scene.permuted(scene.budget.n_null_fitted)]
         n_jobs = scene.budget.n_jobs
         null = run_all(ask, jobs, n_jobs)
-        halves = _on_halves(scene, ask, scene.budget.n_resamples_fitted, n_jobs)
-        rows += _rows(scene, values, null, halves, _perfect(scene, ask))
+        resampled = _on_subsamples(scene, ask, scene.budget.n_resamples_fitted, n_jobs)
+        rows += _rows(scene, values, null, resampled, _perfect(scene, ask))
     return rows
 
 
@@ -105,8 +114,8 @@ def nested_rows(scene: Scene, nested: Sequence[tuple[CodedFactor, CodedFactor]])
         values = conditional_figures(binned, *one.factors)
         null = [conditional_figures(binned, *p) for p in one.permuted(scene.budget.n_null)]
         ask = partial(_ask_conditional, n_bins=n_bins)
-        halves = _on_halves(one, ask, scene.budget.n_resamples, n_jobs=1)
-        rows += _rows(one, values, null, halves, {})
+        resampled = _on_subsamples(one, ask, scene.budget.n_resamples, n_jobs=1)
+        rows += _rows(one, values, null, resampled, {})
     return rows
 
 
@@ -146,8 +155,8 @@ def _varies_within(child: CodedFactor, parent: CodedFactor) -> bool:
     return len(pairs) > len(np.unique(pairs[:, 1]))
 
 
-def _on_halves(scene: Scene, ask: Ask, n: int, n_jobs: int) -> list[Figures]:
-    jobs = [(scene.z[rows], keep(scene.factors, rows)) for rows in scene.halves(n)]
+def _on_subsamples(scene: Scene, ask: Ask, n: int, n_jobs: int) -> list[Figures]:
+    jobs = [(scene.z[rows], keep(scene.factors, rows)) for rows in scene.subsampled(n)]
     return run_all(ask, jobs, n_jobs)
 
 
@@ -174,7 +183,7 @@ def _rows(
     scene: Scene,
     values: Figures,
     null: Sequence[Figures],
-    halves: Sequence[Figures],
+    resampled: Sequence[Figures],
     perfect: Figures,
 ) -> list[ScoreRow]:
     known = {factor.name: int(factor.known.sum()) for factor in scene.factors}
@@ -183,8 +192,8 @@ def _rows(
     rows = []
     for key, value in values.items():
         by_chance = np.array([figures[key] for figures in null if key in figures])
-        resampled = np.array([figures[key] for figures in halves if key in figures])
-        low, high = _interval(value, resampled)
+        found = np.array([figures[key] for figures in resampled if key in figures])
+        low, high = _interval(value, found)
         n_cells = known.get(key.factor, n_any)
         row = ScoreRow(
             *key,
@@ -195,7 +204,7 @@ def _rows(
             n_cells=n_cells,
             n_left_out=len(scene.z) - n_cells,
             n_null=len(by_chance),
-            n_resamples=len(resampled),
+            n_resamples=len(found),
         )
         rows.append(_against(row, value, by_chance))
     return rows
@@ -212,11 +221,12 @@ def _against(row: ScoreRow, value: float, null: np.ndarray) -> ScoreRow:
     )
 
 
-def _interval(value: float, halves: np.ndarray) -> tuple[float | None, float | None]:
-    """Half-samples spread about their own mean as much as full samples about theirs."""
-    if halves.size < 2:
+def _interval(value: float, found: np.ndarray) -> tuple[float | None, float | None]:
+    """As far either side as fresh samples would spread, judged by subsamples of this one."""
+    if found.size < 2:
         return None, None
-    reach = float(student.ppf(0.975, halves.size - 1) * halves.std(ddof=1))
+    spread = found.std(ddof=1) / SPREAD_OF_SUBSAMPLES
+    reach = float(student.ppf(0.975, found.size - 1) * spread)
     return value - reach, value + reach
 
 

@@ -65,8 +65,8 @@ def score_disentanglement(
     -----
     ``null_mean`` and ``p_value`` come from permuting the labels of whole cells (all factors
     together, so that they stay as dependent as they are). ``low`` and ``high`` are a 95 %
-    interval for the expected score *at this number of cells*, from half-samples drawn without
-    replacement: no cell appears twice, so none can stand on both sides of a split. DCI changes
+    interval for the expected score *at this number of cells*, from subsamples drawn without
+    replacement (a delete-d jackknife): no cell appears twice, so none can stand on both sides of a split. DCI changes
     with the number of cells and plug-in information is biased upwards: compare embeddings on
     the same cells. ``ceiling`` is what a perfect code scores where one axis holds one factor:
     for MIG 1 - max_l I(c_k; c_l) / H(c_k).
