@@ -24,12 +24,10 @@ class Case(NamedTuple):
     is_continuous: bool
 
 
-def cases(
-    sizes: tuple[int, ...], kinds: tuple[str, ...] = KINDS, n_axes: int = 8
-) -> Iterator[Case]:
+def cases(sizes: tuple[int, ...], n_axes: int = 8) -> Iterator[Case]:
     """Codes of four factors, good and bad, discrete and continuous."""
     for n in sizes:
-        for seed, kind in enumerate(kinds):
+        for seed, kind in enumerate(KINDS):
             rng = np.random.default_rng([n, seed])
             levels = np.column_stack([rng.integers(k, size=n) for k in (2, 3, 5, 8)])
             if kind == "correlated":

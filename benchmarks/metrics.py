@@ -63,9 +63,9 @@ def differences(case: reference.Case) -> dict[str, float]:
     return found
 
 
-def agreement(sizes: tuple[int, ...], kinds: tuple[str, ...]) -> list[Row]:
+def agreement(sizes: tuple[int, ...]) -> list[Row]:
     """Mean and worst difference of each metric over the cases, beside its mark."""
-    by_case = {case.name: differences(case) for case in reference.cases(sizes, kinds)}
+    by_case = {case.name: differences(case) for case in reference.cases(sizes)}
     rows = []
     for metric, (mean_mark, worst_mark) in MARKS.items():
         found = {name: abs(d[metric]) for name, d in by_case.items() if metric in d}
@@ -153,7 +153,7 @@ def main() -> None:
     bs.metrics.dci(*atlas(200)[:2])  # libraries load before the clock starts
     rows: list[Row] = []
     if arguments.part != "speed":
-        rows += agreement(sizes, reference.KINDS[:4] if arguments.quick else reference.KINDS)
+        rows += agreement(sizes)
     if arguments.part != "agreement":
         rows += speed(n, n_large, 1 if arguments.quick else 3)
     show(rows)
