@@ -22,7 +22,7 @@ def test_help_loads_no_torch() -> None:
     assert done.stdout.splitlines()[-1] == "False False"
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "score"])
+@pytest.mark.parametrize("command", ["demo", "fit", "score", "sweep"])
 def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
@@ -52,6 +52,30 @@ def test_fit_writes_latents_model_scores_and_a_figure(
     assert latents.obsm["X_betascvi"].shape == (tiny_adata.n_obs, 3)
     assert list(latents.uns["betascvi"]["X_betascvi"]["axes"]) == ["free_1", "free_2", "free_3"]
     assert {p.name for p in out.iterdir()} == {"latents.h5ad", "model", "axes.png", "settings.json"}
+
+
+def test_sweep_writes_runs_a_table_and_a_figure_and_goes_on_where_it_was(
+    tiny_adata: anndata.AnnData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_adata.write_h5ad(tmp_path / "in.h5ad")
+    out = tmp_path / "sweep"
+    command = [
+        *("sweep", str(tmp_path / "in.h5ad"), "--layer", "counts", "--betas", "1", "4"),
+        *("--epochs", "1", "--n-latent", "3", "--out", str(out), "--n-seeds"),
+    ]
+
+    first = main([*command, "1"])
+    before = {p: p.stat().st_mtime_ns for p in out.glob("*/row.json")}
+    second = main([*command, "2"])
+
+    assert (first, second) == (0, 0)
+    with (out / "runs.csv").open() as file:
+        rows = [(row["beta"], row["seed"]) for row in csv.DictReader(file)]
+    assert rows == [("1.0", "0"), ("1.0", "1"), ("4.0", "0"), ("4.0", "1")]
+    assert len(before) == 2
+    assert all(p.stat().st_mtime_ns == when for p, when in before.items())
+    assert (out / "rate_distortion.png").stat().st_size > 0
+    assert "best ELBO" in capsys.readouterr().out
 
 
 def test_score_writes_a_table_for_any_embedding(

@@ -33,6 +33,13 @@ example:
 
 Any embedding in obsm can be scored; nothing is trained.
 """
+_SWEEP = """
+example:
+  betascvi sweep atlas.h5ad --layer counts --objectives beta_vae l_vae --betas 0.5 1 4 --n-seeds 3 --out sweep/
+
+writes a folder a run, sweep/runs.csv (one row a run) and sweep/rate_distortion.png. Interrupted? The same
+command goes on where it was.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="of simulation and fit (0)")
     _add_fit(_command(commands, "fit", "fit a model to the counts of an h5ad file", _FIT, _fit))
     _add_score(_command(commands, "score", "score an embedding of an h5ad file", _SCORE, _score))
+    _add_sweep(_command(commands, "sweep", "fit objectives x betas x seeds", _SWEEP, _sweep))
     return parser
 
 
@@ -86,20 +94,36 @@ def _command(
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
+    _add_cells(parser)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the folder if it is there"
+    )
+    parser.add_argument("--objective", default="beta_vae", help="name of an objective (beta_vae)")
+    parser.add_argument("--beta", type=float, help="weight of the KL, where the objective has one")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    _add_cells(parser)
+    parser.add_argument(
+        "--objectives", nargs="+", default=["beta_vae"], help="names of objectives (beta_vae)"
+    )
+    parser.add_argument(
+        "--betas", nargs="+", type=float, help="weights of the KL (each objective's own)"
+    )
+    parser.add_argument("--n-seeds", type=int, default=5, help="seeds 0, 1, ... (5 of them)")
+
+
+def _add_cells(parser: argparse.ArgumentParser) -> None:
+    """What every training from a file is asked."""
     parser.add_argument("h5ad", type=Path, help="cells with raw counts")
     parser.add_argument("--layer", help="layer with counts (X by default)")
     parser.add_argument("--batch-key", help="obs column of the batch the decoder is conditioned on")
     parser.add_argument("--factors", nargs="+", default=(), help="obs columns to score the axes on")
     parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the folder if it is there"
-    )
     parser.add_argument("--n-latent", type=int, default=10, help="number of axes (10)")
-    parser.add_argument("--objective", default="beta_vae", help="name of an objective (beta_vae)")
-    parser.add_argument("--beta", type=float, help="weight of the KL, where the objective has one")
     parser.add_argument("--epochs", type=int, help="epochs of training (by the number of cells)")
-    parser.add_argument("--seed", type=int, default=0, help="(0)")
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +197,30 @@ def _score(options: argparse.Namespace) -> None:
     write_csv(table, options.out)
     _print_scores(table)
     print(f"\nwrote {options.out}")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    import anndata
+
+    from betascvi.report import sweep_into
+    from betascvi.sweep import Spec
+
+    spec = Spec(
+        objectives=options.objectives,
+        betas=options.betas,
+        seeds=range(options.n_seeds),
+        model={"n_latent": options.n_latent},
+        train={"max_epochs": options.epochs, "enable_progress_bar": False},
+    )
+    adata = anndata.read_h5ad(options.h5ad)
+    curve = sweep_into(
+        adata, spec, options.out,
+        layer=options.layer, batch_key=options.batch_key, factors=_factors(options),
+    )  # fmt: skip
+    shown = ["objective", "beta", "n_seeds", "rate", "distortion", "elbo", "gap", "n_active"]
+    frame = curve.to_frame()
+    print(frame[shown].to_string(index=False, float_format="{:.1f}".format))
+    print(f"\n{curve}\nwrote {options.out}")
 
 
 def _factors(options: argparse.Namespace) -> tuple[Factor, ...]:
