@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from betascvi._results import Score
+from betascvi.metrics._binned_logistic import named_levels
 from betascvi.metrics._folds import as_groups, deal_folds
 from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes
 
@@ -121,31 +120,8 @@ def _balanced_accuracy(
     counts = np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)
     whole = counts.sum(axis=0)
     right = np.zeros(n_levels)
+    _, start = named_levels(centres, whole)
     for held_out in counts:
-        guess = _named_levels(centres, whole - held_out)
+        guess, _ = named_levels(centres, whole - held_out, start)
         right += (held_out * (guess[:, None] == np.arange(n_levels))).sum(axis=0)
     return float((right / whole.sum(axis=0)).mean())
-
-
-def _named_levels(
-    centres: Float[np.ndarray, " bins"], counts: Int[np.ndarray, "bins levels"]
-) -> Int[np.ndarray, " bins"]:
-    """Level that the balanced logistic regression names in each bin."""
-    per_level = counts.sum(axis=0)
-    is_there = per_level > 0
-    if is_there.sum() == 1:
-        return np.full(centres.size, int(is_there.argmax()))
-    n_levels = int(is_there.sum())
-    weights = counts[:, is_there] * (per_level.sum() / (n_levels * per_level[is_there]))
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        slope, intercept = flat.reshape(2, n_levels)
-        logits = np.outer(centres, slope) + intercept
-        pull = weights.sum(axis=1)[:, None] * softmax(logits, axis=1) - weights
-        gradient = np.concatenate([centres @ pull + slope, pull.sum(axis=0)])
-        fit = -(weights * log_softmax(logits, axis=1)).sum()
-        return fit + 0.5 * float(slope @ slope), gradient
-
-    found = minimize(loss, np.zeros(2 * n_levels), jac=True, method="L-BFGS-B").x
-    slope, intercept = found.reshape(2, n_levels)
-    return np.flatnonzero(is_there)[(np.outer(centres, slope) + intercept).argmax(axis=1)]

@@ -1,16 +1,26 @@
-"""Tools: an embedding or a fitted model in, a record out."""
+"""Tools: an embedding or a fitted model in, a record out.
+
+What asks a model loads torch and scvi-tools when it is first used; scoring an embedding does not.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from betascvi.metrics._diagnosis import Diagnosis
 from betascvi.metrics._rate_distortion import RateDistortion, rate_distortion
 from betascvi.tl._budget import Budget
-from betascvi.tl._diagnose import diagnose
-from betascvi.tl._embed import embed
 from betascvi.tl._leak import Probing
 from betascvi.tl._leakage import Leak, Leakage, leakage
 from betascvi.tl._overlap import overlap
 from betascvi.tl._rotate import Rotation, rotate
 from betascvi.tl._score_table import ScoreRow, ScoreTable
 from betascvi.tl._scores import METRICS, score_disentanglement
+
+if TYPE_CHECKING:
+    from betascvi.tl._diagnose import diagnose
+    from betascvi.tl._embed import embed
+
+_OF_MODELS = {"diagnose": "_diagnose", "embed": "_embed"}
 
 __all__ = [
     "METRICS",
@@ -31,3 +41,13 @@ __all__ = [
     "rotate",
     "score_disentanglement",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_MODELS:
+        return getattr(import_module(f"betascvi.tl.{_OF_MODELS[name]}"), name)
+    raise AttributeError(f"module 'betascvi.tl' has no attribute {name!r}; it has {__all__}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -35,30 +35,27 @@ def thin(factors: Sequence[CodedFactor], max_cells: int, rng: np.random.Generato
     return np.sort(order[np.minimum(taken, n_cells - 1)])
 
 
-def subsamples(n_cells: int, n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Rows of ``n`` random subsamples, none of which holds a cell twice."""
+def subsamples(n_cells: int, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows of ``n`` random subsamples, none of which holds a cell twice; drawn as they are used."""
     n_kept = int(SHARE_KEPT * n_cells)
-    return [np.sort(rng.permutation(n_cells)[:n_kept]) for _ in range(n)]
+    for _ in range(n):
+        yield np.sort(rng.permutation(n_cells)[:n_kept])
 
 
 def permutations(
     factors: Sequence[CodedFactor], strata: np.ndarray, n: int, rng: np.random.Generator
-) -> list[tuple[CodedFactor, ...]]:
-    """Labels dealt anew within strata, ``n`` times.
+) -> Iterator[tuple[CodedFactor, ...]]:
+    """Labels dealt anew within strata, ``n`` times; drawn as they are used.
 
     Factors known for the same cells move together, so that they stay as dependent as they
     are; a label moves among the cells that have one, so that the cells scored stay the same.
     """
     masks = {np.packbits(f.known).tobytes(): f.known for f in factors}
-    drawn = []
     for _ in range(n):
         source = {key: _shuffled_within(strata, known, rng) for key, known in masks.items()}
-        drawn.append(
-            tuple(
-                keep([factor], source[np.packbits(factor.known).tobytes()])[0] for factor in factors
-            )
+        yield tuple(
+            keep([factor], source[np.packbits(factor.known).tobytes()])[0] for factor in factors
         )
-    return drawn
 
 
 def ask_alone(ask: Ask, z: np.ndarray, factors: Sequence[CodedFactor]) -> Figures:
@@ -70,11 +67,13 @@ def ask_alone(ask: Ask, z: np.ndarray, factors: Sequence[CodedFactor]) -> Figure
 
 
 def run_all(
-    ask: Ask, jobs: Sequence[tuple[np.ndarray, Sequence[CodedFactor]]], n_jobs: int
+    ask: Ask,
+    jobs: Iterable[tuple[np.ndarray, Sequence[CodedFactor]]],
+    n_jobs: int,
+    n_cells: int,
 ) -> list[Figures]:
-    """Ask for every job, and keep the answers of those where the figures exist."""
-    is_small = not jobs or len(jobs[0][0]) < _WORTH_A_PROCESS
-    if n_jobs == 1 or (n_jobs == 0 and is_small):
+    """Ask for every job (of so many cells), and keep the answers where the figures exist."""
+    if n_jobs == 1 or (n_jobs == 0 and n_cells < _WORTH_A_PROCESS):
         found = [_or_none(ask, *job) for job in jobs]
     else:
         from joblib import Parallel, delayed

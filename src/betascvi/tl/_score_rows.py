@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,6 +13,7 @@ from betascvi._errors import UndefinedScoreError
 from betascvi.factors import CodedFactor, Overlap
 from betascvi.tl._budget import Budget
 from betascvi.tl._draws import (
+    SHARE_KEPT,
     SPREAD_OF_SUBSAMPLES,
     Ask,
     ask_alone,
@@ -52,11 +53,11 @@ class Scene:
             self, z=self.z[rows], factors=keep(self.factors, rows), strata=self.strata[rows]
         )
 
-    def permuted(self, n: int) -> list[tuple[CodedFactor, ...]]:
+    def permuted(self, n: int) -> Iterator[tuple[CodedFactor, ...]]:
         """Labels dealt anew, ``n`` times."""
         return permutations(self.factors, self.strata, n, np.random.default_rng([self.seed, 2]))
 
-    def subsampled(self, n: int) -> list[np.ndarray]:
+    def subsampled(self, n: int) -> Iterator[np.ndarray]:
         """Rows of ``n`` subsamples."""
         return subsamples(len(self.z), n, np.random.default_rng([self.seed, 3]))
 
@@ -93,9 +94,9 @@ def fitted_rows(scene: Scene, metrics: Sequence[str]) -> list[ScoreRow]:
         except UndefinedScoreError as undefined:
             _note(rows, metric, str(undefined))
             continue
-        jobs = [(scene.z, permuted) for permuted in scene.permuted(scene.budget.n_null_fitted)]
+        jobs = ((scene.z, permuted) for permuted in scene.permuted(scene.budget.n_null_fitted))
         n_jobs = scene.budget.n_jobs
-        null = run_all(ask, jobs, n_jobs)
+        null = run_all(ask, jobs, n_jobs, len(scene.z))
         resampled = _on_subsamples(scene, ask, scene.budget.n_resamples_fitted, n_jobs)
         rows += _rows(scene, values, null, resampled, _perfect(scene, ask))
     return rows
@@ -156,8 +157,8 @@ def _varies_within(child: CodedFactor, parent: CodedFactor) -> bool:
 
 
 def _on_subsamples(scene: Scene, ask: Ask, n: int, n_jobs: int) -> list[Figures]:
-    jobs = [(scene.z[rows], keep(scene.factors, rows)) for rows in scene.subsampled(n)]
-    return run_all(ask, jobs, n_jobs)
+    jobs = ((scene.z[rows], keep(scene.factors, rows)) for rows in scene.subsampled(n))
+    return run_all(ask, jobs, n_jobs, int(SHARE_KEPT * len(scene.z)))
 
 
 def _perfect(scene: Scene, ask: Ask) -> Figures:
