@@ -212,3 +212,21 @@ def test_cells_streamed_by_annbatch_train_a_model(
     model.train(**arguments, datamodule=datamodule)
 
     assert np.isfinite(float(model.history["elbo_train"].iloc[-1, 0]))
+
+
+def test_an_additive_decoder_starts_at_the_profile_of_a_first_minibatch(
+    cells: CellsInMemory, quick: dict[str, Any], tmp_path: Path
+) -> None:
+    model = BetaSCVI(registry=cells.registry, n_hidden=16, n_latent=4, decoder="additive")
+    assert model.module.decoder.needs_start
+    arguments = {k: v for k, v in quick.items() if k != "batch_size"}
+    model.train(**arguments, datamodule=cells)
+
+    profile = model.module.decoder.shift.log_profile.detach().numpy()
+    seen = cells.counts.mean(0).numpy() > 0.5
+    expected = np.log(cells.counts.mean(0).numpy()[seen])
+    assert np.corrcoef(profile[seen], expected)[0, 1] > 0.9
+    model.save(tmp_path / "model", datamodule=cells)
+    again = BetaSCVI.load(tmp_path / "model", adata=False, accelerator="cpu")
+    z = np.ones((1, 4), dtype=np.float32)
+    np.testing.assert_allclose(again.decode(z), model.decode(z), rtol=1e-5)

@@ -40,12 +40,14 @@ OTHER_VALUES: dict[str, Any] = {
     "extra_payload_autotune": True,
     "var_activation": absolute_plus_one,
     "extra_encoder_kwargs": {"bias": False},
-    "extra_decoder_kwargs": {"bias": False},
+    "extra_decoder_kwargs": {"pooling": "logit", "n_profiles": 3},
     "batch_embedding_kwargs": {"embedding_dim": 7},
     "objective": BetaVAE(beta=Cyclical(Linear(0.0, 4.0, end=0.5), cycles=3), free_bits=0.2),
+    "decoder": "additive",
 }
 ONLY_ONE_VALUE = {"use_observed_lib_size", "latent_distribution"}
 NEEDS: dict[str, dict[str, Any]] = {
+    "extra_decoder_kwargs": {"decoder": "additive"},
     "batch_embedding_kwargs": {"batch_representation": "embedding"},
 }
 

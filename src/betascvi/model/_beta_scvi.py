@@ -20,6 +20,7 @@ from betascvi.data import CellSplitter, prepare, unchanged_on_error
 from betascvi.factors import Factor
 from betascvi.model._axes import axis_names, chosen_axes
 from betascvi.model._construction import checked, summary_string
+from betascvi.model._decoder_start import start_decoder
 from betascvi.model._decoding import decode
 from betascvi.model._from_scvi import from_scvi
 from betascvi.model._setup import fields_for, refuse_impossible
@@ -36,8 +37,7 @@ _NOT_FOR_TRAIN = {"self", "__class__", "restart_schedules", "trainer_kwargs"}
 class BetaSCVI(SCVI):
     """A beta-VAE on single-cell counts.
 
-    Everything an :class:`scvi.model.SCVI` does, with an objective of your choice, schedules that
-    complete, and the latent as the primary result.
+    An :class:`scvi.model.SCVI` with an objective of your choice and schedules that complete.
 
     Parameters
     ----------
@@ -45,12 +45,10 @@ class BetaSCVI(SCVI):
         AnnData registered with :meth:`setup_anndata`.
     registry
         Registry of a datamodule, in place of ``adata``.
-    n_hidden
-        Nodes per hidden layer.
+    n_hidden, n_layers
+        Nodes of, and number of, the hidden layers of encoder and joint decoder.
     n_latent
         Number of axes.
-    n_layers
-        Hidden layers of encoder and decoder.
     dropout_rate
         Dropout of the encoder.
     dispersion
@@ -68,6 +66,9 @@ extra_decoder_kwargs, batch_embedding_kwargs
         As in :class:`scvi.module.VAE`.
     objective
         What is minimised: an objective, or its name (:data:`betascvi.objectives.OBJECTIVES`).
+    decoder
+        ``"joint"``: scVI's network. ``"additive"``: each axis adds gene programs of its own; its
+        ``extra_decoder_kwargs`` are those of :class:`~betascvi.module.AdditiveSettings`.
 
     Examples
     --------
@@ -108,12 +109,14 @@ extra_decoder_kwargs, batch_embedding_kwargs
         batch_embedding_kwargs: dict[str, Any] | None = None,
         *,
         objective: Objective | str | None = None,
+        decoder: Literal["joint", "additive"] = "joint",
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         manager = self._get_most_recent_anndata_manager(adata) if adata is not None else None
         arguments = checked(arguments, manager.registry if manager is not None else registry)
         objective = arguments["objective"]  # as resolved: it is saved with the arguments
         super().__init__(**arguments)
+        start_decoder(self)
         self._model_summary_string = summary_string(arguments)
         self.init_params_ = self._get_init_params(locals())
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from betascvi.model._decoder_start import refuse_decoder
 from betascvi.module import LIKELIHOODS
 from betascvi.objectives import resolve
 
@@ -17,6 +18,7 @@ def checked(arguments: Mapping[str, Any], registry: Mapping[str, Any] | None) ->
     if arguments["gene_likelihood"] == "gaussian":  # the literature's name for it
         arguments = {**arguments, "gene_likelihood": "normal"}
     _refuse_unsupported(arguments)
+    refuse_decoder(arguments, registry)
     on_embedding = bool((registry or {}).get("setup_args", {}).get("obsm_key"))
     as_data = {}
     if on_embedding:
@@ -47,5 +49,5 @@ def summary_string(arguments: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{name}: {arguments[name]}" for name in shown)
     return (
         f"BetaSCVI model with the following parameters: \n{settings}, "
-        f"objective: {arguments['objective']!r}."
+        f"objective: {arguments['objective']!r}, decoder: {arguments['decoder']}."
     )

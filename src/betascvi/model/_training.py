@@ -12,6 +12,7 @@ from scvi.train._config import merge_kwargs
 from torch import nn
 
 from betascvi.data import why_not_resident
+from betascvi.model._decoder_start import refuse_more_axes_than_cells
 from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def prepare_training(
     restart_schedules: bool,
 ) -> dict[str, Any]:
     """Arguments for scvi-tools' ``train``: with the clock, and by the fast path where it serves."""
+    refuse_more_axes_than_cells(model)
     holds = model.is_trained_ and not restart_schedules
     if model.module is not None:
         _set_training_mode(model.module)

@@ -1,8 +1,22 @@
 """The networks: encoder, decoders, likelihood, and the loss that asks an objective."""
 
+from betascvi.module._additive import AdditiveDecoder, Profiles
+from betascvi.module._additive_settings import AdditiveSettings
 from betascvi.module._decoded import DECODED_KEY, Decoded
+from betascvi.module._decoder_choice import check_decoder
 from betascvi.module._history import REPORT_SUFFIX
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
 from betascvi.module._vae import BetaVAEModule
 
-__all__ = ["DECODED_KEY", "LIKELIHOODS", "REPORT_SUFFIX", "BetaVAEModule", "Decoded", "Likelihood"]
+__all__ = [
+    "DECODED_KEY",
+    "LIKELIHOODS",
+    "REPORT_SUFFIX",
+    "AdditiveDecoder",
+    "AdditiveSettings",
+    "BetaVAEModule",
+    "Decoded",
+    "Likelihood",
+    "Profiles",
+    "check_decoder",
+]

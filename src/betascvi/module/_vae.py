@@ -18,7 +18,7 @@ from typing_extensions import override
 from betascvi.likelihoods import SparseRows
 from betascvi.module._covariates import beside_covariates
 from betascvi.module._decoded import DECODED_KEY, Decoded
-from betascvi.module._decoders import JointDecoder
+from betascvi.module._decoder_choice import make_decoder, shape_for
 from betascvi.module._history import history_entries
 from betascvi.module._layers import run_layers
 from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood, dense
@@ -26,14 +26,15 @@ from betascvi.module._resample import resampler
 from betascvi.objectives import BetaVAE, LossTerms, Objective, Step
 from betascvi.objectives._gaussian_kl import kl_per_axis
 
-_NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding"}
+_NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding", "decoder"}
+_NOT_OF_ITS_DECODER = {"extra_decoder_kwargs": None}  # it builds one of its own, for us to replace
 
 
 class BetaVAEModule(VAE):
     """A VAE on counts with an objective, and without parameters that receive no gradient.
 
-    Arguments are scvi-tools' (:class:`scvi.module.VAE`) and two of ours, one by one, because
-    loading a model rebuilds the module from this signature.
+    Arguments are scvi-tools' (:class:`scvi.module.VAE`) and ours, one by one, because loading a
+    model rebuilds the module from this signature.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ class BetaVAEModule(VAE):
         What is minimised; the plain evidence lower bound by default.
     is_embedding
         The data are real-valued (a PCA), not counts: no logarithm, no library size.
+    decoder
+        ``"joint"`` (scVI's) or ``"additive"`` (each axis adds its own rates).
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (scvi-tools' constructor: see the docstring)
@@ -74,47 +77,31 @@ class BetaVAEModule(VAE):
         batch_embedding_kwargs: dict[str, Any] | None = None,
         objective: Objective | None = None,
         is_embedding: bool = False,
+        decoder: Literal["joint", "additive"] = "joint",
     ) -> None:
-        super().__init__(**{k: v for k, v in locals().items() if k not in _NOT_OF_SCVI_TOOLS})
+        arguments = {k: v for k, v in locals().items() if k not in _NOT_OF_SCVI_TOOLS}
+        super().__init__(**arguments | _NOT_OF_ITS_DECODER)
         self.objective = objective or BetaVAE()
         self.is_embedding = is_embedding
         self.likelihood: Likelihood = (
             EmbeddingLikelihood() if is_embedding else LIKELIHOODS[gene_likelihood]
         )
         self.objective_state = self.objective.make_state(n_latent)
-        self._drop_dead_parameters(n_cats_per_cov, n_continuous_cov, use_batch_norm,
-                                   use_layer_norm, deeply_inject_covariates, extra_decoder_kwargs)  # fmt: skip
+        network = {
+            "n_layers": n_layers,
+            "inject_covariates": deeply_inject_covariates,
+            "use_batch_norm": use_batch_norm in {"decoder", "both"},
+            "use_layer_norm": use_layer_norm in {"decoder", "both"},
+        }
+        self._drop_dead_parameters()
+        shape = shape_for(self, n_cats_per_cov, n_continuous_cov, n_hidden)
+        self.decoder = make_decoder(decoder, shape, extra_decoder_kwargs, network)
 
-    def _drop_dead_parameters(
-        self,
-        n_cats_per_cov: list[int] | None,
-        n_continuous_cov: int,
-        use_batch_norm: str,
-        use_layer_norm: str,
-        deeply_inject_covariates: bool,
-        extra_decoder_kwargs: dict[str, Any] | None,
-    ) -> None:
-        """Replace what scvi-tools builds and never reads under our options."""
+    def _drop_dead_parameters(self) -> None:
+        """Delete what scvi-tools builds and never reads under our options."""
         self.l_encoder = None
         if not self.likelihood.has_dispersion and hasattr(self, "px_r"):
             del self.px_r
-        embeds_batch = self.batch_representation == "embedding"
-        batch_width = (
-            self.get_embedding(REGISTRY_KEYS.BATCH_KEY).embedding_dim if embeds_batch else 0
-        )
-        self.decoder = JointDecoder(
-            self.n_latent + n_continuous_cov + batch_width,
-            self.n_input,
-            has_dispersion=self.likelihood.has_dispersion and self.dispersion == "gene-cell",
-            has_dropout=self.likelihood.has_dropout,
-            n_cat_list=([] if embeds_batch else [self.n_batch]) + list(n_cats_per_cov or []),
-            n_layers=self.n_layers,
-            n_hidden=self.n_hidden,
-            inject_covariates=deeply_inject_covariates,
-            use_batch_norm=use_batch_norm in {"decoder", "both"},
-            use_layer_norm=use_layer_norm in {"decoder", "both"},
-            **(extra_decoder_kwargs or {}),
-        )
 
     @override
     def forward(

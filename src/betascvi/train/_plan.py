@@ -17,6 +17,7 @@ from typing_extensions import override
 from betascvi._errors import TrainingError
 from betascvi.data import Chunk
 from betascvi.module import REPORT_SUFFIX, BetaVAEModule
+from betascvi.train._decoder_rates import give_decoder_its_rate, start_from
 from betascvi.train._running_means import RunningMeans
 
 _SCVI_WARMUP = ("n_epochs_kl_warmup", "n_steps_kl_warmup", "max_kl_weight", "min_kl_weight")
@@ -137,6 +138,11 @@ class ObjectivePlan(TrainingPlan):
         self.module.train()
 
     @override
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0 and self.current_epoch == 0:
+            start_from(batch, self.module)
+
+    @override
     def on_train_epoch_start(self) -> None:
         state = self.module.state_dict()
         # an update can spoil weights one minibatch before the loss shows it
@@ -189,6 +195,7 @@ class ObjectivePlan(TrainingPlan):
         state = self.module.objective_state
         if state is not None and any(True for _ in state.parameters()):
             _give_own_learning_rate(config["optimizer"], list(state.parameters()), self.state_lr)
+        give_decoder_its_rate(config["optimizer"], self.module)
         return config
 
 

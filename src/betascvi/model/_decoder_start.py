@@ -1,0 +1,95 @@
+"""Checks and the start of an additive decoder, where model and data meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scvi import REGISTRY_KEYS
+from scvi.data._constants import ADATA_MINIFY_TYPE
+
+from betascvi.module import AdditiveDecoder, check_decoder
+
+if TYPE_CHECKING:
+    from betascvi.model._beta_scvi import BetaSCVI
+
+logger = logging.getLogger(__name__)
+
+_MANY_LEVELS = 100
+_ROWS_AT_ONCE = 4096
+
+
+def refuse_decoder(arguments: Mapping[str, Any], registry: Mapping[str, Any] | None) -> None:
+    """Refuse an additive decoder that cannot be; say what many levels of a covariate cost."""
+    check_decoder(arguments["decoder"], arguments["extra_decoder_kwargs"])
+    if arguments["decoder"] == "joint" or registry is None:
+        return
+    fields = registry["field_registries"]
+    n_genes = fields[REGISTRY_KEYS.X_KEY]["summary_stats"]["n_vars"]
+    if arguments["n_latent"] > n_genes:
+        raise ValueError(
+            f"n_latent={arguments['n_latent']} axes for {n_genes} genes: an additive decoder gives "
+            f"each axis gene programs of its own. Take at most {n_genes}."
+        )
+    n_levels = _levels_in(fields, embeds_batch=arguments["batch_representation"] == "embedding")
+    if n_levels >= _MANY_LEVELS:
+        logger.warning(
+            "batch and categorical covariates have %d levels: the additive decoder learns a shift "
+            "of each of %d genes for each, %.1f million parameters, and a product of (cells, "
+            "levels) with (levels, genes) a minibatch. batch_representation='embedding' shares "
+            "strength between batches.",
+            n_levels, n_genes, n_levels * n_genes / 1e6,
+        )  # fmt: skip
+
+
+def _levels_in(fields: Mapping[str, Any], *, embeds_batch: bool) -> int:
+    """Levels of all categorical covariates that shift genes one by one."""
+    counts = []
+    if not embeds_batch:
+        counts.append(fields.get(REGISTRY_KEYS.BATCH_KEY, {})["summary_stats"]["n_batch"])
+    state = fields.get(REGISTRY_KEYS.CAT_COVS_KEY, {}).get("state_registry", {})
+    return sum([*counts, *state.get("n_cats_per_key", ())])
+
+
+def refuse_more_axes_than_cells(model: BetaSCVI) -> None:
+    """Refuse to learn more programs than there are cells to learn them from."""
+    decoder = getattr(model.module, "decoder", None)
+    if not isinstance(decoder, AdditiveDecoder) or model.adata is None:
+        return
+    n_axes, n_cells = model.module.n_latent, model.adata.n_obs
+    is_learned = any(p.requires_grad for p in decoder.pool.parameters())  # not in a frozen query
+    if is_learned and n_axes > n_cells:
+        raise ValueError(
+            f"n_latent={n_axes} axes for {n_cells} cells: an additive decoder cannot learn more "
+            "gene programs than there are cells. Take fewer axes or more cells."
+        )
+
+
+def start_decoder(model: BetaSCVI) -> None:
+    """Start an additive decoder at the log mean profile of the model's cells."""
+    decoder = getattr(model.module, "decoder", None)
+    if not isinstance(decoder, AdditiveDecoder) or model.adata is None:
+        return
+    if model.minified_data_type == ADATA_MINIFY_TYPE.LATENT_POSTERIOR:
+        return  # the counts are gone; weights are about to be loaded
+    decoder.start_at(torch.as_tensor(_mean_profile(model)))
+
+
+def _mean_profile(model: BetaSCVI) -> np.ndarray:
+    """(genes,) mean of the data, per unit of size factor where there is one."""
+    manager = model.adata_manager
+    x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
+    x = x.to_numpy() if hasattr(x, "iloc") else x
+    size = model.adata.n_obs
+    if model.module.use_size_factor_key:
+        size = manager.get_from_registry(REGISTRY_KEYS.SIZE_FACTOR_KEY).sum()
+    total = np.zeros(x.shape[1])
+    for start in range(0, x.shape[0], _ROWS_AT_ONCE):
+        rows = x[start : start + _ROWS_AT_ONCE]
+        total += np.asarray(
+            (rows.to_memory() if hasattr(rows, "to_memory") else rows).sum(0)
+        ).ravel()
+    return total / float(size)

@@ -1,0 +1,69 @@
+"""What the additive decoder can be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
+
+Pooling = Literal["rate", "logit", "logsumexp"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdditiveSettings:
+    """What ``extra_decoder_kwargs`` may hold where ``decoder="additive"``."""
+
+    pooling: Pooling = "rate"
+    """What adds up over axes: rates, logits, or rates of a network an axis (``"logsumexp"``)."""
+    n_profiles: int = 2
+    """Gene profiles of an axis; odd ones act as it rises, even ones as it falls."""
+    spread: float = 0.5
+    """Standard deviation of the profiles' logarithms at the start."""
+    learning_rate: float = 1e-2
+    """Of the profiles and of the log mean profile; networks keep the training plan's."""
+    floor: float = 1e-6
+    """Rate of a gene that no axis expresses."""
+    genes_at_once: int = 512
+    """Genes whose (cells, axes, genes) tensor stands in memory, under ``"logsumexp"``."""
+
+    def __post_init__(self) -> None:
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling is one of {list(get_args(Pooling))}, got {self.pooling!r}.")
+        for name in ("n_profiles", "genes_at_once"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is a whole number from 1 up, got {getattr(self, name)!r}."
+                )
+        for name in ("spread", "learning_rate", "floor"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is a positive number, got {getattr(self, name)!r}.")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | None) -> AdditiveSettings:
+        """From ``extra_decoder_kwargs``; what it does not know is refused by name."""
+        known = [field.name for field in fields(cls)]
+        for name in options or {}:
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else f"; it takes {known}."
+                raise ValueError(f"the additive decoder has no option {name!r}{hint}")
+        return cls(**(options or {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes that the data and the likelihood fix."""
+
+    n_axes: int
+    n_genes: int
+    n_levels: Sequence[int]
+    n_numbers: int
+    has_dispersion: bool
+    has_dropout: bool
+    n_hidden: int
+    is_softplus: bool = False
+    """Expression is a softplus of logits (size factors), not a softmax."""
+    is_embedding: bool = False
+    """The data are real numbers: values add up, and there is no logarithm."""
