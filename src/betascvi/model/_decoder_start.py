@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
-from scvi.data._constants import ADATA_MINIFY_TYPE
 
 from betascvi.module import AdditiveDecoder, check_decoder
 
@@ -73,8 +72,8 @@ def start_decoder(model: BetaSCVI) -> None:
     decoder = getattr(model.module, "decoder", None)
     if not isinstance(decoder, AdditiveDecoder) or model.adata is None:
         return
-    if model.minified_data_type == ADATA_MINIFY_TYPE.LATENT_POSTERIOR:
-        return  # the counts are gone; weights are about to be loaded
+    if model.minified_data_type is not None:
+        return  # the counts may be gone; weights are about to be loaded
     decoder.start_at(torch.as_tensor(_mean_profile(model)))
 
 
