@@ -13,6 +13,9 @@ from torch.distributions import Normal
 from betascvi.objectives._estimators import log_density
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+# exp(-60) is far below the rounding of a sum that holds a one, and far above the denormal numbers
+# that narrow posteriors would fill these tensors with: arithmetic on those is ten times as slow
+_LEAST = -60.0
 
 Estimator = Literal["mss", "mws"]
 
@@ -119,6 +122,6 @@ def _log_mixture(log_q: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
     """
     log_q.diagonal(dim1=-2, dim2=-1).add_(math.log(weights.own / weights.other))
     top = log_q.amax(-1, keepdim=True)
-    shares = log_q.sub_(top).exp_()
+    shares = log_q.sub_(top).clamp_(min=_LEAST).exp_()
     total = shares.sum(-1, keepdim=True)
     return (top + total.log()).squeeze(-1) + math.log(weights.other), shares.div_(total)
