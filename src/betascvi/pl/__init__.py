@@ -4,6 +4,7 @@ from betascvi.pl._diagnosis import diagnosis
 from betascvi.pl._latent import latent
 from betascvi.pl._leakage import leakage
 from betascvi.pl._overlap import overlap
+from betascvi.pl._programs import programs
 from betascvi.pl._rate_distortion import rate_distortion
 from betascvi.pl._scores import scores
 from betascvi.pl._training import training
@@ -13,6 +14,7 @@ __all__ = [
     "latent",
     "leakage",
     "overlap",
+    "programs",
     "rate_distortion",
     "scores",
     "training",

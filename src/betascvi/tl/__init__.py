@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from betascvi.metrics._diagnosis import Diagnosis
+from betascvi.metrics._programs import Duplicate, GenePrograms
 from betascvi.metrics._rate_distortion import RateDistortion, rate_distortion
 from betascvi.tl._budget import Budget
 from betascvi.tl._leak import Probing
@@ -17,15 +18,25 @@ from betascvi.tl._score_table import ScoreRow, ScoreTable
 from betascvi.tl._scores import METRICS, score_disentanglement
 
 if TYPE_CHECKING:
+    from betascvi.tl._attribution import attribute_genes
     from betascvi.tl._diagnose import diagnose
     from betascvi.tl._embed import embed
+    from betascvi.tl._stability import Stability, stability
 
-_OF_MODELS = {"diagnose": "_diagnose", "embed": "_embed"}
+_OF_MODELS = {
+    "Stability": "_stability",
+    "attribute_genes": "_attribution",
+    "diagnose": "_diagnose",
+    "embed": "_embed",
+    "stability": "_stability",
+}
 
 __all__ = [
     "METRICS",
     "Budget",
     "Diagnosis",
+    "Duplicate",
+    "GenePrograms",
     "Leak",
     "Leakage",
     "Probing",
@@ -33,6 +44,8 @@ __all__ = [
     "Rotation",
     "ScoreRow",
     "ScoreTable",
+    "Stability",
+    "attribute_genes",
     "diagnose",
     "embed",
     "leakage",
@@ -40,6 +53,7 @@ __all__ = [
     "rate_distortion",
     "rotate",
     "score_disentanglement",
+    "stability",
 ]
 
 

@@ -1,0 +1,111 @@
+"""Genes of axes: read off an additive decoder exactly, decoded from a joint one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anndata import AnnData
+
+import betascvi as bs
+from betascvi._errors import TrainingError
+
+QUICK: dict[str, Any] = {
+    "max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False, "batch_size": 100,
+}  # fmt: skip
+COVARIATES: dict[str, Any] = {
+    "batch_key": "batch",
+    "categorical_covariate_keys": ["condition"],
+    "continuous_covariate_keys": ["phase_angle"],
+}
+
+
+def model_of(adata: AnnData, **arguments: Any) -> bs.BetaSCVI:
+    bs.BetaSCVI.setup_anndata(adata, layer="counts", **arguments.pop("setup", {}))
+    model = bs.BetaSCVI(adata, **{"n_latent": 4, "n_hidden": 16, **arguments})
+    model.train(**QUICK)
+    return model
+
+
+@pytest.fixture
+def additive(tiny_adata: AnnData) -> bs.BetaSCVI:
+    """Axis 1 raises genes 0-9 as it rises, 10-19 as it falls; axis 2 is dead."""
+    model = model_of(tiny_adata, setup=COVARIATES, decoder="additive")
+    pool = model.module.decoder.pool
+    with torch.no_grad():
+        pool.profiles[0].fill_(-3.0)
+        pool.profiles[0, 0, :10] = 5.0
+        pool.profiles[0, 1, 10:20] = 4.0
+        pool.profiles[1].fill_(-20.0)
+    return model
+
+
+def test_planted_programs_are_read_by_direction(additive: bs.BetaSCVI) -> None:
+    programs = bs.tl.attribute_genes(additive)
+
+    assert programs.is_exact
+    frame = programs.to_frame(10)
+    found = frame[frame["axis"] == "free_1"].groupby("direction")["gene"].agg(set)
+    names = list(additive.adata.var_names)
+    rises = programs.effects[0, 1, :10].min() > programs.effects[0, 1, 20:].max()
+    assert rises
+    assert found["+"] >= set(names[:5])
+    assert "free_2" in programs.vanished
+
+
+def test_exact_effects_are_decoded_ones_but_for_the_library(additive: bs.BetaSCVI) -> None:
+    """Decoded expression sums to the library; up to one number a point it is the rates."""
+    programs = bs.tl.attribute_genes(additive, span=1.5)
+    z = np.zeros((2, 4), dtype=np.float32)
+    z[1, 2] = 1.5
+
+    covariates = {"batch": "batch_0", "condition": "ctrl", "phase_angle": 1.0}
+    levels = {k: additive.adata.obs[k].iloc[0] for k in ("batch", "condition")}
+    decoded = np.log(additive.decode(z, {**covariates, **levels}).astype(float))
+
+    change = decoded[1] - decoded[0]
+    offset = change - programs.effects[2, 1]
+    np.testing.assert_allclose(offset, offset.mean(), atol=1e-3)
+
+
+def test_what_an_axis_does_grows_with_the_span(additive: bs.BetaSCVI) -> None:
+    small, large = (bs.tl.attribute_genes(additive, span=s).effects[0] for s in (1.0, 3.0))
+
+    assert (np.abs(large).max(1) > np.abs(small).max(1)).all()
+
+
+def test_a_joint_decoder_is_decoded_around_the_origin(tiny_adata: AnnData) -> None:
+    model = model_of(tiny_adata, setup=COVARIATES)
+
+    programs = bs.tl.attribute_genes(model, n_cells=50)
+
+    assert not programs.is_exact
+    assert programs.effects.shape == (4, 2, tiny_adata.n_vars)
+    assert np.isfinite(programs.effects).all()
+    assert (programs.explained >= 0).all()
+
+
+def test_a_model_of_a_pca_moves_what_its_loadings_decode_to(tiny_adata: AnnData) -> None:
+    rng = np.random.default_rng(0)
+    tiny_adata.obsm["X_pca"] = rng.normal(size=(tiny_adata.n_obs, 6)).astype(np.float32)
+    bs.BetaSCVI.setup_anndata(tiny_adata, obsm_key="X_pca")
+    model = bs.BetaSCVI(tiny_adata, n_latent=2, n_hidden=16, decoder="additive")
+    model.train(**QUICK)
+
+    programs = bs.tl.attribute_genes(model)
+
+    assert not programs.is_exact
+    assert programs.genes == tuple(f"dimension_{i + 1}" for i in range(6))
+
+
+def test_an_untrained_model_and_a_bad_span_are_refused(tiny_adata: AnnData) -> None:
+    bs.BetaSCVI.setup_anndata(tiny_adata, layer="counts")
+    model = bs.BetaSCVI(tiny_adata, n_latent=2, n_hidden=8)
+    with pytest.raises(TrainingError, match="train"):
+        bs.tl.attribute_genes(model)
+
+    model.is_trained_ = True
+    with pytest.raises(ValueError, match="span"):
+        bs.tl.attribute_genes(model, span=-1.0)
