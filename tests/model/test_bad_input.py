@@ -241,7 +241,7 @@ def test_fractional_counts_are_no_error(adata: AnnData, quick: dict[str, Any]) -
 
 def test_one_bad_value_far_into_the_matrix_is_found(adata: AnnData) -> None:
     many = sparse.vstack([adata.layers["counts"]] * 40).tocsr()
-    many[4700, 3] = -1
+    many.data[-1] = -1
 
     with pytest.raises(CountsError, match="1 negative"):
         BetaSCVI.setup_anndata(AnnData(many))

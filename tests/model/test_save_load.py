@@ -160,6 +160,7 @@ def test_a_model_can_be_loaded_without_any_cells(fitted: BetaSCVI, tmp_path: Pat
     np.testing.assert_array_equal(again.decode(z, setting), fitted.decode(z, setting))
 
 
+@pytest.mark.filterwarnings("ignore:`var_names` for the loaded")
 def test_a_model_is_not_loaded_on_other_genes(
     fitted: BetaSCVI, adata: AnnData, tmp_path: Path
 ) -> None:
