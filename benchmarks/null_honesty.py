@@ -18,8 +18,6 @@ import argparse
 import json
 from collections.abc import Callable
 from functools import cache, partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,18 +28,16 @@ from scipy.stats import kstest
 from sklearn.decomposition import PCA
 
 import betascvi as bs
+from benchmarks._record import RESULTS, RUNS, write
 from betascvi.tl import Budget, Probing
 from betascvi.tl._leak import cross_read, figure_of, folds_of
 from betascvi.tl._probes import PROBES, Target
 
-RESULT = Path(__file__).parent / "results" / "null_honesty.json"
+RESULT = RESULTS / "null_honesty.json"
 ENDS = ("value", "low", "high")
 COUNTED, FITTED = ["mig", "modularity"], ["dci", "sap", "explicitness", "condition_prediction"]
 Row = dict[str, float]
 PHASE = bs.Factor("phase_angle", kind="circular")
-
-
-RUNS = Path(".benchmark_runs") / "null_honesty"
 
 
 def random_cells(seed: int, n_cells: int = 400, n_axes: int = 6, n_donors: int = 8) -> AnnData:
@@ -132,12 +128,12 @@ def fresh(seed: int, n_cells: int = 800) -> AnnData:
     return cells[np.random.default_rng(seed).choice(cells.n_obs, n_cells, replace=False)].copy()
 
 
-def fresh_scores(seed: int, metrics: list[str]) -> Row:
+def fresh_scores(seed: int, metrics: list[str], n_cells: int) -> Row:
     """Value and interval of every figure of a fresh draw."""
     budget = Budget(n_null=0, n_null_fitted=0, n_jobs=1)
     keys = ["cell_type", "condition", "batch", PHASE]
     table = bs.tl.score_disentanglement(
-        fresh(seed), "X", keys, metrics=metrics, seed=seed, budget=budget
+        fresh(seed, n_cells), "X", keys, metrics=metrics, seed=seed, budget=budget
     )
     named = {f"{r.metric} {r.part} {r.factor}": r for r in table.rows if not r.reason}
     return {f"{n}|{k}": getattr(r, k) for n, r in named.items() for k in ENDS}
@@ -186,9 +182,9 @@ def leak_nulls(rows: list[Row]) -> dict[str, Row]:
 
 PARTS: dict[str, tuple[Callable[[int], Row], int, Callable[[list[Row]], Any]]] = {
     "p_values_counted": (partial(p_values, metrics=COUNTED, n_cells=400), 200, uniformity),
-    "coverage_counted": (partial(fresh_scores, metrics=COUNTED), 200, coverage),
+    "coverage_counted": (partial(fresh_scores, metrics=COUNTED, n_cells=800), 200, coverage),
     "p_values_fitted": (partial(p_values, metrics=FITTED, n_cells=200), 200, uniformity),
-    "coverage_fitted": (partial(fresh_scores, metrics=FITTED), 100, coverage),
+    "coverage_fitted": (partial(fresh_scores, metrics=FITTED, n_cells=400), 80, coverage),
     "leak_null_logistic": (partial(leak_p_values, null="logistic", n_cells=400), 200, leak_nulls),
     "leak_null_all": (partial(leak_p_values, null="all", n_cells=400), 40, leak_nulls),
     "leak_coverage": (fresh_leaks, 60, coverage),
@@ -199,7 +195,7 @@ PARTS: dict[str, tuple[Callable[[int], Row], int, Callable[[list[Row]], Any]]] =
 
 def one(part: str, seed: int) -> Row:
     """One repeat, from its file where there is one."""
-    path = RUNS / part / f"{seed}.json"
+    path = RUNS / "null_honesty" / part / f"{seed}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         found = PARTS[part][0](seed)
@@ -216,17 +212,17 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    found = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for part in options.parts:
         ask, n, summary = PARTS[part]
         if options.quick:
             print(part, json.dumps(summary([ask(seed) for seed in range(2)])))
             continue
         run = Parallel(n_jobs=options.jobs)
-        found[part] = {"repeats": n, **summary(run(delayed(one)(part, s) for s in range(n)))}
-        found["versions"] = {p: version(p) for p in ("numpy", "scikit-learn", "lightgbm")}
-        RESULT.write_text(json.dumps(found, indent=1) + "\n")
-        print(part, json.dumps(found[part], indent=1))
+        summed = summary(run(delayed(one)(part, s) for s in range(n)))
+        rows = [{"part": part, "repeats": n, "figure": f, **row} for f, row in summed.items()]
+        before = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
+        write("null_honesty", [row for row in before if row["part"] != part] + rows, {})
+        print("\n".join(json.dumps(row) for row in rows), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 PCA, scVI and BetaSCVI (defaults, 10 axes each) are fitted on one half of the cells; the other
 half is embedded and scored. Needs the folder that BETASCVI_DATA names. Writes
-``results/score_tables.csv``; ``--markdown`` prints the tables of ``docs/concepts/metrics.md``.
+``results/score_tables.json``; ``--markdown`` prints the tables of ``docs/concepts/metrics.md``;
+``--quick`` scores the PCA of some cells with few permutations and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,10 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 import betascvi as bs
+from benchmarks._record import RESULTS, write
 from betascvi.tl import Budget
 
-RESULT = Path(__file__).parent / "results" / "score_tables.csv"
+RESULT = RESULTS / "score_tables.json"
 N_AXES = 10
 FACTORS: dict[str, list[str]] = {
     "kang_pbmc_annotated": ["condition", "donor", "cell_type", "n_counts"],
@@ -93,13 +95,14 @@ EMBEDDINGS: dict[str, Callable[[AnnData, AnnData], np.ndarray]] = {
 }
 
 
-def score(name: str, keys: list[str], jobs: int) -> pd.DataFrame:
+def score(name: str, keys: list[str], budget: Budget, n_cells: int | None = None) -> pd.DataFrame:
     """Score tables of every embedding of a data set."""
-    fitted, scored = halves(bs.datasets.load(name), name)
+    adata = bs.datasets.load(name)
+    fitted, scored = halves(adata[:: adata.n_obs // n_cells] if n_cells else adata, name)
     tables = []
     for key in keys:
         scored.obsm[key] = EMBEDDINGS[key](fitted, scored)
-        table = bs.tl.score_disentanglement(scored, key, FACTORS[name], budget=Budget(n_jobs=jobs))
+        table = bs.tl.score_disentanglement(scored, key, FACTORS[name], budget=budget)
         tables.append(table.to_frame().assign(data=name, n_scored=scored.n_obs))
     return pd.concat(tables, ignore_index=True)
 
@@ -150,19 +153,31 @@ def main() -> None:
     parser.add_argument("--keys", nargs="+", choices=list(EMBEDDINGS), default=list(EMBEDDINGS))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--markdown", action="store_true", help="print what the file holds")
+    parser.add_argument("--quick", action="store_true", help="PCA of some cells; writes nothing")
     options = parser.parse_args()
     if options.markdown:
-        print(markdown(pd.read_csv(RESULT, keep_default_na=True).fillna({"given": ""})))
+        print(markdown(kept()))
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*num_workers.*")
+    if options.quick:
+        few = Budget(n_null=20, n_resamples=20, n_null_fitted=2, n_resamples_fitted=2, n_jobs=1)
+        print(markdown(score("kang_pbmc_annotated", ["X_pca"], few, n_cells=800)))
+        return
     for name in options.data:
-        found = score(name, options.keys, options.jobs)
-        if RESULT.exists():
-            before = pd.read_csv(RESULT)
+        found = score(name, options.keys, Budget(n_jobs=options.jobs))
+        before = kept()
+        if len(before):
             again = (before["data"] == name) & before["key"].isin(options.keys)
             found = pd.concat([before[~again], found], ignore_index=True)
-        found.to_csv(RESULT, index=False, float_format="%.5g")
+        rows = json.loads(found.round(5).to_json(orient="records"))
+        write("score_tables", rows, {"n_axes": N_AXES, "n_genes": N_GENES, "held_out": 0.5})
+
+
+def kept() -> pd.DataFrame:
+    """What the result file holds."""
+    rows = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
