@@ -38,6 +38,8 @@ STRATIFIED_BY = {
     "onek1k_subset": ["donor"],
 }
 N_GENES = 2000
+SHOWN = ("mig", "dci disentanglement", "dci completeness", "sap", "condition prediction")
+"""Figures of the printed tables; the file holds all."""
 
 
 def halves(adata: AnnData, name: str) -> tuple[AnnData, AnnData]:
@@ -108,32 +110,29 @@ def score(name: str, keys: list[str], budget: Budget, n_cells: int | None = None
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """One table a data set: the score, where chance explains it in brackets, and the null."""
+    """One table a data set; figures that chance explains stand in brackets."""
+    frame = frame[frame["value"].notna()]
+    figure = frame["metric"].str.replace("_", " ") + frame["part"].map(
+        lambda part: "" if part == "headline" else f" {part}"
+    )
+    factor = frame["factor"] + frame["given"].map(lambda given: f" in {given}" if given else "")
+    half = (frame["high"] - frame["low"]) / 2
+    by_chance = frame["p_value"] > 0.05
+    value = frame["value"].map("{:.2f}".format) + half.map(" ± {:.2f}".format)
+    frame = frame.assign(
+        figure=figure, factor=factor, cell=value.where(~by_chance, "(" + value + ")")
+    )
+    frame = frame[frame["figure"].isin(SHOWN)]
     parts = []
     for name, of_data in frame.groupby("data", sort=False):
-        of_data = of_data[of_data["value"].notna()]
-        figure = of_data["metric"].str.replace("_", " ") + of_data["part"].map(
-            lambda part: "" if part == "headline" else f" {part}"
+        rows = of_data.groupby(["figure", "factor"], sort=False)
+        wide = of_data.pivot_table(
+            index=["figure", "factor"], columns="key", values="cell", aggfunc="first", sort=False
         )
-        factor = of_data["factor"] + of_data["given"].map(lambda g: f" in {g}" if g else "")
-        cells = [_cell(row) for _, row in of_data.iterrows()]
-        wide = pd.DataFrame(
-            {"metric": figure, "factor": factor, "key": of_data["key"], "cell": cells}
-        ).pivot_table(
-            index=["metric", "factor"], columns="key", values="cell", aggfunc="first", sort=False
-        )
-        ends = of_data.assign(metric=figure, factor=factor).groupby(
-            ["metric", "factor"], sort=False
-        )
-        wide["ceiling"] = ends["ceiling"].first().map(lambda c: f"{c:.2f}" if c == c else "")
-        parts.append(f"`{name}` ({of_data['n_scored'].iloc[0]} held-out cells)\n\n{_as_text(wide)}")
+        wide["null"] = rows["null_mean"].mean().map("{:.2f}".format)
+        wide["ceiling"] = rows["ceiling"].first().map(lambda c: f"{c:.2f}" if c == c else "")
+        parts.append(f"`{name}`, {of_data['n_scored'].iloc[0]} held-out cells\n\n{_as_text(wide)}")
     return "\n\n".join(parts)
-
-
-def _cell(row: pd.Series) -> str:
-    interval = f"{row['low']:.2f} to {row['high']:.2f}"
-    value = f"{row['value']:.2f}" if row["p_value"] <= 0.05 else f"({row['value']:.2f})"
-    return f"{value} [{interval}; null {row['null_mean']:.2f}]"
 
 
 def _as_text(wide: pd.DataFrame) -> str:
