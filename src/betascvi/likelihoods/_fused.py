@@ -61,7 +61,7 @@ def fused(
     evaluate: Evaluate, rows: SparseRows, parameters: Parameters, normalise: Normalise
 ) -> torch.Tensor:
     """Apply ``evaluate`` as one node of the autograd graph; samples lead, then cells."""
-    _check(rows, parameters, normalise)
+    check(rows, parameters, normalise)
     *samples, n_cells, _ = parameters.logits.shape
     copies = torch.Size(samples).numel()
     tensors = [_flat(getattr(parameters, name), samples, n_cells) for name in _NAMES]
@@ -82,7 +82,8 @@ def _flat(tensor: torch.Tensor | None, samples: list[int], n_cells: int) -> torc
     return tensor.expand(*samples, n_cells, width).reshape(-1, width)
 
 
-def _check(rows: SparseRows, parameters: Parameters, normalise: Normalise) -> None:
+def check(rows: SparseRows, parameters: Parameters, normalise: Normalise) -> None:
+    """Refuse shapes that do not belong together."""
     if normalise not in NORMALISE:
         raise ValueError(f"normalise must be one of {NORMALISE}; got {normalise!r}.")
     n_cells, n_genes = rows.shape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from betascvi.likelihoods._fused import Evaluation, Needs, Parameters, fused
+from betascvi.likelihoods._compiled import compiled_negative_binomial, is_in_reach
+from betascvi.likelihoods._fused import Evaluation, Needs, Parameters, check, fused
 from betascvi.likelihoods._linear import linear_terms
 from betascvi.likelihoods._rate import Normalise
 from betascvi.likelihoods._rows import SparseRows
@@ -53,6 +54,9 @@ def negative_binomial(
     One figure per cell, (cells,) or (samples, cells).
     """
     parameters = Parameters(logits, log_library, log_dispersion)
+    if normalise == "softmax" and logits.shape == rows.shape and is_in_reach(parameters):
+        check(rows, parameters, normalise)
+        return compiled_negative_binomial(rows, logits, log_library, log_dispersion)
     return fused(_evaluate, rows, parameters, normalise)
 
 

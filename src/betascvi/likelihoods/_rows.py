@@ -102,11 +102,15 @@ class SparseRows:
         return total
 
     @cached_property
+    def bounds(self) -> NDArray[np.intp]:
+        """Where each cell's entries begin, and where the last one's end, (cells + 1,)."""
+        return np.searchsorted(self.row.numpy(), np.arange(self.shape[0] + 1))
+
+    @cached_property
     def _runs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Cells that have entries, and where theirs begin."""
-        bounds = np.searchsorted(self.row.numpy(), np.arange(self.shape[0] + 1))
-        cells = np.flatnonzero(np.diff(bounds))
-        return cells, bounds[cells]
+        cells = np.flatnonzero(np.diff(self.bounds))
+        return cells, self.bounds[cells]
 
     def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The (cells, genes) matrix of counts."""

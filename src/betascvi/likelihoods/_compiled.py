@@ -1,0 +1,108 @@
+"""The negative binomial under a softmax as one compiled pass over each row: CPU, single precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from betascvi.likelihoods._fused import Parameters
+from betascvi.likelihoods._rows import SparseRows
+from betascvi.likelihoods._softmax_rows import N_BLOCKS, evaluate_in_parallel, evaluate_serially
+from betascvi.likelihoods._threads import n_threads
+
+# Inside these, mu / theta and the products of the rising factorial stay normal numbers.
+_LOG_THETA = (-30.0, 18.5)
+_LOG_LIBRARY = (-30.0, 40.0)
+
+
+def is_in_reach(at: Parameters) -> bool:
+    """Whether the kernel serves: single precision on a CPU, one dispersion for each gene."""
+    theta, logits, library = at.log_dispersion, at.logits, at.log_library
+    if theta is None or theta.ndim != 1 or not logits.numel() or library.requires_grad:
+        return False
+    if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in (logits, theta, library)):
+        return False
+    return _is_within(theta, _LOG_THETA) and _is_within(library, _LOG_LIBRARY)
+
+
+def _is_within(values: torch.Tensor, bounds: tuple[float, float]) -> bool:
+    array = values.detach().numpy()
+    return bool(array.min() > bounds[0] and array.max() < bounds[1])  # false for a NaN
+
+
+def compiled_negative_binomial(
+    rows: SparseRows, logits: torch.Tensor, log_library: torch.Tensor, log_dispersion: torch.Tensor
+) -> torch.Tensor:
+    """Negative log-likelihood per cell, (cells,), of (cells, genes) logits in reach."""
+    nll: torch.Tensor = _Compiled.apply(
+        rows, logits, log_library, log_dispersion, torch.is_grad_enabled()
+    )
+    return nll
+
+
+class _Compiled(torch.autograd.Function):
+    """Forward works out the gradients as well, as if every cell had weight one."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: SparseRows,
+        logits: torch.Tensor,
+        log_library: torch.Tensor,
+        log_dispersion: torch.Tensor,
+        is_recording: bool,
+    ) -> torch.Tensor:
+        even = np.ones(len(logits), np.float32)
+        nll, *slopes = _evaluate(rows, logits, log_library, log_dispersion, even)
+        if is_recording:
+            ctx.rows = rows
+            ctx.slopes = slopes
+            ctx.save_for_backward(logits, log_library, log_dispersion)
+        return nll
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weight: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        weights = weight.numpy()
+        is_even = bool((weights == weights[0]).all())
+        slopes, ctx.slopes = ctx.slopes, None  # they are overwritten: a second pass starts anew
+        if slopes is None or not is_even:
+            logits, library, theta = ctx.saved_tensors
+            _, *slopes = _evaluate(ctx.rows, logits, library, theta, np.ascontiguousarray(weights))
+            by_logits, by_theta = slopes
+            return None, by_logits.mul_(weight[:, None]), None, by_theta, None
+        by_logits, by_theta = slopes
+        scale = float(weights[0])
+        return None, by_logits.mul_(scale), None, by_theta.mul_(scale), None
+
+
+def _evaluate(
+    rows: SparseRows,
+    logits: torch.Tensor,
+    log_library: torch.Tensor,
+    log_dispersion: torch.Tensor,
+    weight: np.ndarray[Any, np.dtype[np.float32]],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Value, slope by logits and, weighted and summed over cells, slope by log theta."""
+    n_cells, n_genes = rows.shape
+    logits = logits.detach().contiguous()
+    nll, slope = np.empty(n_cells), torch.empty_like(logits)
+    by_theta = np.empty((N_BLOCKS, n_genes), np.float32)
+    evaluate, threads = evaluate_serially, n_threads()
+    if threads > 1:
+        numba.set_num_threads(threads)
+        evaluate = evaluate_in_parallel
+    evaluate(
+        logits.numpy(),
+        np.exp(log_library.detach().double().numpy().ravel()),
+        np.exp(log_dispersion.detach().numpy()),
+        weight,
+        (rows.bounds, rows.col.numpy(), rows.value.to(logits.dtype).numpy()),
+        (nll, slope.numpy(), by_theta),
+    )
+    nll += rows.log_factorial.numpy()
+    return torch.from_numpy(nll).float(), slope, torch.from_numpy(by_theta.sum(0))
