@@ -10,13 +10,23 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from betascvi import datasets, metrics, objectives, pl, pyro, schedules, sweep, tl
+    from betascvi import datasets, metrics, objectives, pl, presets, pyro, schedules, sweep, tl
     from betascvi.factors import Factor
     from betascvi.model import BetaSCVI
 
 __version__ = version("betascvi")
 
-_NAMESPACES = ("datasets", "metrics", "objectives", "pl", "pyro", "schedules", "sweep", "tl")
+_NAMESPACES = (
+    "datasets",
+    "metrics",
+    "objectives",
+    "pl",
+    "presets",
+    "pyro",
+    "schedules",
+    "sweep",
+    "tl",
+)
 _CLASSES = {"BetaSCVI": "betascvi.model", "Factor": "betascvi.factors"}
 
 __all__ = [
@@ -26,6 +36,7 @@ __all__ = [
     "metrics",
     "objectives",
     "pl",
+    "presets",
     "pyro",
     "schedules",
     "sweep",

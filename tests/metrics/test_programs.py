@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ GENES = tuple(f"g{i}" for i in range(50))
 
 def record_of(effects: np.ndarray, explained: np.ndarray) -> GenePrograms:
     names = tuple(f"free_{i + 1}" for i in range(len(effects)))
-    return GenePrograms(names, GENES, effects, explained, 2.0, is_exact=True)
+    return GenePrograms(names, GENES, effects, explained, np.ones(len(names)), 2.0, is_exact=True)
 
 
 @pytest.fixture
@@ -100,3 +102,11 @@ def test_noise_matches_near_zero() -> None:
     rng = np.random.default_rng(0)
 
     assert mean_matched(rng.normal(size=(4000, 3)), rng.normal(size=(4000, 3))) < 0.05
+
+
+def test_an_axis_at_its_prior_has_vanished_whatever_its_weights_would_do(
+    record: GenePrograms,
+) -> None:
+    at_prior = replace(record, kl=np.array([1.0, 0.001, 1.0, 1.0]))
+
+    assert at_prior.vanished == ("free_2", "free_4")

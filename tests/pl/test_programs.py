@@ -17,7 +17,9 @@ def record():
     effects[0, 1, :3] = [3.0, 1.0, 2.0]
     effects[1, 0, 5] = 4.0
     genes = tuple(f"g{i}" for i in range(30))
-    return GenePrograms(("free_1", "free_2"), genes, effects, np.array([0.6, 0.1]), 2.0, True)
+    return GenePrograms(
+        ("free_1", "free_2"), genes, effects, np.array([0.6, 0.1]), np.ones(2), 2.0, True
+    )
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from betascvi.metrics._diagnosis import DEAD_NATS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -48,6 +50,8 @@ class GenePrograms:
     rises ``[:, 1]`` by ``span`` from the origin, all others held."""
     explained: Float[np.ndarray, " axes"]
     """Share of the variation of decoded expression between cells that is lost without the axis."""
+    kl: Float[np.ndarray, " axes"]
+    """Mean KL of each axis to its prior, nats."""
     span: float
     is_exact: bool
     """Read off an additive decoder, where an axis does the same whatever the others do."""
@@ -59,12 +63,12 @@ class GenePrograms:
 
     @property
     def is_vanished(self) -> Bool[np.ndarray, " axes"]:
-        """Axes that move next to nothing."""
-        return np.asarray(self.explained < LEAST_SHARE)
+        """Axes that carry nothing (KL below 0.01 nat) or move next to nothing."""
+        return np.asarray((self.explained < LEAST_SHARE) | (self.kl < DEAD_NATS))
 
     @property
     def vanished(self) -> tuple[str, ...]:
-        """Names of the axes that move next to nothing."""
+        """Names of the axes that carry nothing."""
         return tuple(self.axes[i] for i in np.flatnonzero(self.is_vanished))
 
     @property
@@ -145,6 +149,7 @@ class GenePrograms:
             {
                 "axis": self.axes[i],
                 "explained": float(self.explained[i]),
+                "kl": float(self.kl[i]),
                 "sign": int(self.signs[i]),
                 "top_genes": ", ".join(names[np.argsort(-self.program(i))[:n_genes]]),
                 "is_vanished": bool(self.is_vanished[i]),

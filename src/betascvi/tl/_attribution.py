@@ -45,8 +45,8 @@ def attribute_genes(
     Returns
     -------
     The record: ``.to_frame()`` has a row for each gene of each axis and direction, ``.axes_frame()``
-    one for each axis, ordered by the variation it explains; ``.vanished`` names the axes that move
-    next to nothing, ``.duplicates`` the pairs that move the same genes, ``.signs`` turns each axis
+    one for each axis, ordered by the variation it explains; ``.vanished`` names the axes that carry
+    nothing, ``.duplicates`` the pairs that move the same genes, ``.signs`` turns each axis
     towards its stronger program.
 
     Notes
@@ -73,9 +73,10 @@ def attribute_genes(
     level, is_exact = _log_expression(model, points, chosen)
     effects = np.stack(np.split(level[1:] - level[0], 2), axis=1)
     genes = tuple(map(str, _gene_names(model, effects.shape[-1])))
-    return GenePrograms(
-        tuple(model.axis_names), genes, effects, _explained(model, chosen), span, is_exact
-    )
+    mean, variance = model.get_latent_representation(indices=chosen.tolist(), return_dist=True)
+    kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
+    explained = _explained(model, chosen, mean)
+    return GenePrograms(tuple(model.axis_names), genes, effects, explained, kl, span, is_exact)
 
 
 def _cells(model: BetaSCVI, n_cells: int, seed: int) -> np.ndarray:
@@ -111,9 +112,9 @@ def _continuous(model: BetaSCVI) -> list[str]:
     return list(model.registry["setup_args"].get("continuous_covariate_keys") or ())
 
 
-def _explained(model: BetaSCVI, chosen: np.ndarray) -> np.ndarray:
+def _explained(model: BetaSCVI, chosen: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Share of decoded variation between cells that is lost when an axis stands at its mean."""
-    z = np.asarray(model.get_latent_representation(indices=chosen.tolist()), dtype=np.float32)
+    z = mean.astype(np.float32)
     covariates = own_covariates(model, model.adata, chosen)
 
     def expression(positions: np.ndarray) -> np.ndarray:

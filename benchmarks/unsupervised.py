@@ -1,0 +1,268 @@
+"""Axes without labels, beside their peers: ``python -m benchmarks.unsupervised [--quick]``.
+
+Each run (data set, method, seed) is a process of its own and a folder under
+``.benchmark_runs/unsupervised`` that is not repeated, so the study takes as many sittings as it
+needs: ``--data``, ``--methods`` and ``--seeds`` choose what a sitting adds, and every sitting
+writes the table of all runs there are. Scores are drvi-py's own code where it can be imported
+(``BETASCVI_PEERS`` names a folder it was installed to with ``pip install --no-deps --target``),
+else this package's versions of the same scores; DRVI's rows are left out, visibly, without it.
+
+Settings were chosen on the data sets marked so in ``DATA``, on no score of the others.
+``--quick`` runs three methods for a few epochs on a small simulated atlas and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import warnings
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+import betascvi as bs
+from benchmarks import _record
+from benchmarks._unsupervised_methods import HAS_DRVI, METHODS, NEED_DRVI, log_counts, timed
+from betascvi.metrics._programs import correlation_of
+
+RUNS = _record.RUNS / "unsupervised"
+FIGURE = Path(__file__).parents[1] / "docs" / "concepts" / "figures" / "unsupervised.png"
+SCORES = ["LMS-SMI", "LMS-SPN", "MSGS-SMI", "MSAS-SMI"]
+MOST_GENES = 2000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set and what it is scored on."""
+
+    labels: tuple[str, ...]
+    chosen_on: bool = False
+    """Settings were chosen on it: its scores are no evidence."""
+
+
+DATA = {
+    "simulated": Source(("cell_type", "condition", "batch", "donor"), chosen_on=True),
+    "kang_pbmc_annotated": Source(("cell_type",), chosen_on=True),
+    "mixology_5cl_plates": Source(("cell_line",), chosen_on=True),
+    "mouse_pancreas_e15": Source(("cell_type",)),
+    "mixology_rnamix": Source(("mixture",)),
+    "onek1k_subset": Source(("cell_type",)),
+    "worm_l2_neurons": Source(("cell_type",)),
+    "worm_embryo_neurons": Source(("cell_type",)),
+    "papalexi_thp1_crispr": Source(("perturbation",)),
+}
+
+
+def cells_of(name: str, *, quick: bool = False) -> AnnData:
+    """The data set, at most 2,000 variable genes."""
+    if name == "simulated":
+        depth = bs.datasets.Sequencing(counts_per_gene=1.0)
+        size = (600, 200) if quick else (3000, 800)
+        return bs.datasets.simulated_atlas(*size, seed=0, sequencing=depth)
+    adata = bs.datasets.load(name)
+    if adata.n_vars > MOST_GENES:
+        spread = log_counts(adata).var(0)
+        adata = adata[:, np.sort(np.argsort(-spread)[:MOST_GENES])].copy()
+    return adata
+
+
+def scores_of(z: np.ndarray, labels: pd.DataFrame) -> dict[str, float]:
+    """Mean over label columns of drvi-py's scores, or of ours."""
+    each = [_drvi_scores(z, labels[c]) if HAS_DRVI else _own_scores(z, labels[c]) for c in labels]
+    found = {name: float(np.mean([row[name] for row in each])) for name in each[0]}
+    if labels.shape[1] > 1:
+        codes = np.stack([labels[c].cat.codes for c in labels], axis=1)
+        dci = bs.metrics.dci(z, codes)
+        found |= {f"DCI-{part[0].upper()}": float(v) for part, v in dci.parts.items()}
+        found |= {"MIG": float(bs.metrics.mig(z, codes)), "SAP": float(bs.metrics.sap(z, codes))}
+    return found
+
+
+def _drvi_scores(z: np.ndarray, label: pd.Series) -> dict[str, float]:
+    from drvi.utils.metrics import DiscreteDisentanglementBenchmark
+
+    # it shuffles by numpy's global generator
+    np.random.seed(0)  # noqa: NPY002
+    benchmark = DiscreteDisentanglementBenchmark(z, discrete_target=label.reset_index(drop=True))
+    benchmark.evaluate()
+    results = benchmark.get_results()
+    return {name: float(results[name]) for name in SCORES}
+
+
+def _own_scores(z: np.ndarray, label: pd.Series) -> dict[str, float]:
+    codes = label.cat.codes.to_numpy()[:, None]
+    metrics = bs.metrics
+    return {
+        "LMS-SMI": float(metrics.latent_matching(z, codes)),
+        "LMS-SPN": float(metrics.latent_matching(z, codes, similarity="spn")),
+        "MSGS-SMI": float(metrics.most_similar_gap(z, codes)),
+        "MSAS-SMI": float(metrics.most_similar_averaging(z, codes)),
+    }
+
+
+def known_programs(adata: AnnData, found: np.ndarray) -> dict[str, float]:
+    """How many of the true programs (centred within a factor) an axis matches."""
+    truth = bs.datasets.Truth.of(adata).to_frame()
+    truth = truth.loc[:, ~truth.columns.str.contains(":")]
+    factor = truth.columns.str.split("=").str[0]
+    true = truth.to_numpy().T.copy()
+    for name in factor.unique():
+        if (factor == name).sum() > 2:
+            true[factor == name] -= true[factor == name].mean(0)
+    best = correlation_of(np.vstack([true, found]))[: len(true), len(true) :].max(1)
+    return {"programs_matched": float((best >= 0.9).mean()), "program_r": float(np.median(best))}
+
+
+def run(name: str, method: str, seed: int, epochs: int, quick: bool = False) -> dict[str, Any]:
+    """One run, from its folder where there is one."""
+    folder = RUNS / name / f"{method.replace(' ', '_')}-{seed}-{epochs}"
+    if not quick and (folder / "row.json").exists():
+        return dict(json.loads((folder / "row.json").read_text()))
+    adata = cells_of(name, quick=quick)
+    source = DATA[name]
+    found, seconds = timed(method, adata, seed, epochs)
+    kept = adata.obs[list(source.labels)].apply(lambda c: c.astype("category"))
+    row = {
+        "data": name, "chosen_on": source.chosen_on, "method": method, "seed": seed,
+        "epochs": epochs, **scores_of(found.z.astype(np.float64), kept),
+        "held_out_nll": found.held_out_nll, "seconds": seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **found.about,
+        "scored_by": "drvi-py" if HAS_DRVI else "betascvi",
+    }  # fmt: skip
+    if name == "simulated" and found.programs is not None and len(found.programs):
+        row |= known_programs(adata, found.programs)
+    if not quick:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "z.npy", found.z.astype(np.float32))
+        _record.write_json(folder / "row.json", row)
+    return row
+
+
+def _alone(*arguments: Any) -> dict[str, Any]:
+    """The run in a process of its own, so that its peak memory is its own."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(run, arguments)
+
+
+def all_rows() -> pd.DataFrame:
+    """Every run there is."""
+    paths = sorted(RUNS.glob("*/*/row.json"))
+    return pd.DataFrame([json.loads(path.read_text()) for path in paths])
+
+
+def agreement(epochs: int) -> list[dict[str, Any]]:
+    """Stability over seeds of every method with two runs or more."""
+    rows = []
+    for name in DATA:
+        for method in METHODS:
+            pattern = f"{name}/{method.replace(' ', '_')}-*-{epochs}/z.npy"
+            runs = [np.load(path) for path in sorted(RUNS.glob(pattern))]
+            if len(runs) > 1:
+                found = bs.tl.stability(runs)
+                rows.append({"data": name, "method": method, "runs": len(runs),
+                             "stability": float(found), "udr": found.udr})  # fmt: skip
+    return rows
+
+
+def against(frame: pd.DataFrame, peer: str = "DRVI", score: str = "LMS-SMI") -> pd.DataFrame:
+    """Ours over a peer's, paired by data set and seed, with a bootstrapped interval."""
+    wide = frame.pivot_table(index=["data", "seed"], columns="method", values=score)
+    if peer not in wide or "additive" not in wide:
+        return pd.DataFrame()
+    pairs = wide[["additive", peer]].dropna()
+    ratio = np.log(pairs["additive"] / pairs[peer]).to_numpy()
+    draws = np.random.default_rng(0).choice(ratio, (2000, len(ratio))).mean(1)
+    low, high = np.exp(np.quantile(draws, [0.025, 0.975]))
+    row = {"score": score, "peer": peer, "pairs": len(ratio), "ratio": np.exp(ratio.mean())}
+    return pd.DataFrame([row | {"low": low, "high": high}])
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread over seeds."""
+    shown = [*SCORES, "DCI-D", "DCI-C", "MIG", "held_out_nll", "seconds", "peak_mb",
+             "axes_alive", "programs_matched", "program_r"]  # fmt: skip
+    shown = [name for name in shown if name in frame]
+    grouped = frame.groupby(["data", "method", "epochs"], sort=False)
+    table = grouped[shown].mean()
+    table["LMS-SMI sd"] = grouped["LMS-SMI"].std()
+    table.insert(0, "seeds", grouped.size())
+    return table.reset_index()
+
+
+def figure(frame: pd.DataFrame) -> None:
+    """One dot a run: the share of each label that one axis of its own tells."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [name for name in DATA if name in set(frame["data"])]
+    methods = [m for m in METHODS if m in set(frame["method"])]
+    _, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names) + 1.4, 0.3 * len(methods) + 1.4),
+                           sharey=True, sharex=True, layout="constrained")  # fmt: skip
+    for ax, name in zip(np.atleast_1d(axes), names, strict=True):
+        for y, method in enumerate(reversed(methods)):
+            x = frame.loc[(frame["data"] == name) & (frame["method"] == method), "LMS-SMI"]
+            colour = "#0072b2" if method == "additive" else "#8a8a8a"
+            ax.scatter(x, np.full(len(x), y), color=colour, s=22, alpha=0.8, lw=0)
+        ax.set_title(name + (" *" if DATA[name].chosen_on else ""), size=9, loc="left")
+        ax.grid(alpha=0.25, lw=0.5)
+        ax.set(xlim=(0, 1.02), xlabel="LMS-SMI")
+        ax.set_yticks(range(len(methods)), list(reversed(methods)), fontsize=8)
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    plt.gcf().savefig(FIGURE, dpi=110)
+
+
+def wanted(options: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """Runs of this sitting; what cannot run here is left out, visibly."""
+    data, methods = options.data, options.methods
+    if "BETASCVI_DATA" not in os.environ:
+        print("BETASCVI_DATA is not set: the simulated atlas alone")
+        data = [name for name in data if name == "simulated"]
+    if not HAS_DRVI:
+        print("drvi-py is not there: its rows are left out, scores are our versions")
+        methods = [name for name in methods if name not in NEED_DRVI]
+    return [(d, m, s) for s in options.seeds for d in data for m in methods]
+
+
+def main() -> None:
+    """Run what is missing, print the tables, write result and figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--epochs", type=int, default=200)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    for name in ("lightning.pytorch", "betascvi"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if options.quick:
+        rows = [run("simulated", m, 0, 5, True) for m in ("additive", "joint", "PCA")]
+        print(summary(pd.DataFrame(rows)).round(3).to_string(index=False))
+        return
+    for name, method, seed in wanted(options):
+        row = _alone(name, method, seed, options.epochs)
+        print(name, method, seed, {k: round(row[k], 3) for k in (*SCORES, "seconds")}, flush=True)
+    frame = all_rows()
+    print(summary(frame).round(3).to_string(index=False))
+    stable = agreement(options.epochs)
+    versus = [r for p in ("DRVI", "ICA", "scVI") for s in SCORES[:3]
+              for r in against(frame, p, s).to_dict("records")]  # fmt: skip
+    print(pd.DataFrame(stable).round(3).to_string(), pd.DataFrame(versus).round(3), sep="\n")
+    rows = json.loads(frame.to_json(orient="records"))
+    _record.write("unsupervised", rows, {"stability": stable, "against": versus,
+                                         "n_axes": 32, "most_genes": MOST_GENES})  # fmt: skip
+    figure(frame)
+
+
+if __name__ == "__main__":
+    main()
