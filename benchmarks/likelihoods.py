@@ -92,7 +92,7 @@ class Minibatch:
         """What a training step does with the rows its loader has cut."""
         kept = self.rows
         rows = likelihoods.SparseRows(
-            kept.index, kept.row, kept.col, kept.value, kept.shape, self.log_factorial
+            kept.bounds, kept.col, kept.value, kept.shape, self.log_factorial
         )
         more = [self.log_dispersion, self.dropout_logits]
         taken = more[: {"negative_binomial": 1, "poisson": 0}.get(kind, 2)]

@@ -120,7 +120,7 @@ def test_the_number_of_threads_leaves_every_bit_as_it_is() -> None:
         np.exp(drawn["log_library"].numpy().ravel().astype(np.float64)),
         np.exp(drawn["log_dispersion"].numpy()),
         np.ones(N_CELLS, np.float32),
-        (counts.bounds, counts.col.numpy(), counts.value.numpy()),
+        (counts.bounds.numpy(), counts.col.numpy(), counts.value.numpy()),
     )
     results = []
     for function in (_softmax_rows.evaluate_serially, _softmax_rows.evaluate_in_parallel):

@@ -58,7 +58,9 @@ def test_rates_add_over_axes_as_the_formula_says(n_profiles: int) -> None:
             rate = rate + gate * pool.profiles[k, p, gene].exp()
         shift = decoder.shift.fc_layers[0].weight[gene, cell % 2]
         expected = decoder.shift.log_profile[gene] + shift + rate.log()
-        assert float(logits[cell, gene].detach()) == pytest.approx(float(expected.detach()), rel=1e-4, abs=1e-5)
+        assert float(logits[cell, gene].detach()) == pytest.approx(
+            float(expected.detach()), rel=1e-4, abs=1e-5
+        )
 
 
 @given(seed=st.integers(0, 10_000))

@@ -15,6 +15,7 @@ from scvi.data import AnnDataManager
 from scvi.data._utils import registry_key_to_default_dtype
 from torch import Tensor
 
+from betascvi.data._gather import gather_rows
 from betascvi.likelihoods import SparseRows
 
 Minibatch = dict[str, Any]
@@ -56,28 +57,33 @@ class CompressedRows:
 
     def cut(self, cells: Tensor, batch_size: int) -> list[SparseRows]:
         """Rows of ``cells``, ``batch_size`` at a time, gathered in one go."""
-        start = self.crow[cells]
-        length = self.crow[cells + 1] - start
-        end = length.cumsum(0)
-        bounds = [0, *end[batch_size - 1 :: batch_size].tolist()]
-        if len(cells) % batch_size:
-            bounds.append(int(end[-1]))
-        n = bounds[-1]
-        here = torch.arange(n, device=cells.device)
-        here += (start - end + length).repeat_interleave(length, output_size=n)
-        col, value = self.col[here].long(), self.value[here].float()
-        row = torch.arange(len(cells), device=cells.device) % batch_size
-        row = row.repeat_interleave(length, output_size=n)
-        index = row * self.n_genes + col
+        start, end = self.crow[cells], self.crow[cells + 1]
+        bounds = torch.zeros(len(cells) + 1, dtype=torch.int64, device=cells.device)
+        torch.cumsum(end - start, 0, out=bounds[1:])
+        col, value = self._gather(start, bounds)
         constants = self.log_factorial[cells]
+        firsts = range(0, len(cells), batch_size)
+        ends = [min(first + batch_size, len(cells)) for first in firsts]
+        edges = bounds[[0, *ends]].tolist()
         return [
             SparseRows(
-                index[a:b], row[a:b], col[a:b], value[a:b],
-                (min(batch_size, len(cells) - i * batch_size), self.n_genes),
-                constants[i * batch_size : (i + 1) * batch_size],
+                bounds[first : end + 1] - a, col[a:b], value[a:b],
+                (end - first, self.n_genes), constants[first:end],
             )
-            for i, (a, b) in enumerate(pairwise(bounds))
+            for first, end, (a, b) in zip(firsts, ends, pairwise(edges), strict=True)
         ]  # fmt: skip
+
+    def _gather(self, start: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
+        """Genes and counts of the rows that begin at ``start``, one row after the other."""
+        n = int(bounds[-1])
+        if start.device.type == "cpu":
+            col, value = torch.empty(n, dtype=torch.int64), torch.empty(n, dtype=torch.float32)
+            rows = (t.numpy() for t in (self.col, self.value, start, bounds))
+            gather_rows(*rows, col.numpy(), value.numpy())
+            return col, value
+        here = torch.arange(n, device=start.device)
+        here += (start - bounds[:-1]).repeat_interleave(bounds.diff(), output_size=n)
+        return self.col[here].long(), self.value[here].float()
 
 
 @dataclass(frozen=True, eq=False)

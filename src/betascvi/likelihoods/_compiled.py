@@ -101,7 +101,7 @@ def _evaluate(
         np.exp(log_library.detach().double().numpy().ravel()),
         np.exp(log_dispersion.detach().numpy()),
         weight,
-        (rows.bounds, rows.col.numpy(), rows.value.to(logits.dtype).numpy()),
+        (rows.bounds.numpy(), rows.col.numpy(), rows.value.to(logits.dtype).numpy()),
         (nll, slope.numpy(), by_theta),
     )
     nll += rows.log_factorial.numpy()

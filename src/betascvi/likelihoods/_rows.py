@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from betascvi.likelihoods._scatter import scatter_rows
+
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
@@ -21,10 +23,10 @@ class SparseRows:
 
     Parameters
     ----------
-    index
-        Position of each entry in the flattened matrix, ``row * genes + col``.
-    row, col
-        Cell and gene of each entry.
+    bounds
+        Where each cell's entries begin, and where the last one's end, (cells + 1,).
+    col
+        Gene of each entry.
     value
         Positive counts, of any dtype; fractions are allowed.
     shape
@@ -33,8 +35,7 @@ class SparseRows:
         Sum over genes of log x! for each cell, when the caller keeps it for the whole data set.
     """
 
-    index: torch.Tensor
-    row: torch.Tensor
+    bounds: torch.Tensor
     col: torch.Tensor
     value: torch.Tensor
     shape: tuple[int, int]
@@ -49,7 +50,8 @@ class SparseRows:
         index = positions(flat, lambda value: value != 0)
         n_genes = x.shape[1]
         row = index.div(n_genes, rounding_mode="floor") if n_genes else index
-        return cls(index, row, index - row * n_genes, flat[index], (x.shape[0], n_genes))
+        bounds = _bounds_of(row, x.shape[0])
+        return cls(bounds, index - row * n_genes, flat[index], (x.shape[0], n_genes))
 
     @classmethod
     def from_csr(
@@ -71,8 +73,19 @@ class SparseRows:
         if positions(value, lambda value: value == 0).numel():
             kept = positions(value, lambda value: value != 0)
             row, col, value = row[kept], col[kept], value[kept]
-        index = row * n_genes + col
-        return cls(index, row, col, value, (n_cells, n_genes), log_factorial)
+            crow = _bounds_of(row, n_cells)
+        return cls(crow, col, value, (n_cells, n_genes), log_factorial)
+
+    @cached_property
+    def row(self) -> torch.Tensor:
+        """Cell of each entry."""
+        cells = torch.arange(self.shape[0], device=self.col.device)
+        return cells.repeat_interleave(self.bounds.diff(), output_size=self.col.shape[0])
+
+    @cached_property
+    def index(self) -> torch.Tensor:
+        """Position of each entry in the flattened matrix, ``row * genes + col``."""
+        return self.row * self.shape[1] + self.col
 
     @cached_property
     def log_factorial(self) -> torch.Tensor:
@@ -96,21 +109,17 @@ class SparseRows:
         total = torch.zeros(self.shape[0], dtype=values.dtype, device=values.device)
         if values.device.type != "cpu":
             return total.index_add_(0, self.row, values)
-        if self.row.numel():  # numpy adds up runs in a seventh of the time of index_add_
+        if values.numel():  # numpy adds up runs in a seventh of the time of index_add_
             cells, starts = self._runs
             total.numpy()[cells] = np.add.reduceat(values.numpy(), starts)
         return total
 
     @cached_property
-    def bounds(self) -> NDArray[np.intp]:
-        """Where each cell's entries begin, and where the last one's end, (cells + 1,)."""
-        return np.searchsorted(self.row.numpy(), np.arange(self.shape[0] + 1))
-
-    @cached_property
     def _runs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Cells that have entries, and where theirs begin."""
-        cells = np.flatnonzero(np.diff(self.bounds))
-        return cells, self.bounds[cells]
+        bounds = self.bounds.numpy()
+        cells = np.flatnonzero(np.diff(bounds))
+        return cells, bounds[cells]
 
     def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The (cells, genes) matrix of counts."""
@@ -119,6 +128,11 @@ class SparseRows:
     def dense_of(self, value: torch.Tensor) -> torch.Tensor:
         """The (cells, genes) matrix with ``value`` at the non-zeros."""
         n_cells, n_genes = self.shape
+        if value.device.type == "cpu" and value.dtype == torch.float32:
+            out = torch.empty(n_cells, n_genes)
+            entries = self.bounds.numpy(), self.col.numpy(), value.detach().numpy()
+            scatter_rows(*entries, out.numpy())
+            return out
         flat = torch.zeros(n_cells * n_genes, dtype=value.dtype, device=value.device)
         return flat.index_copy_(0, self.index, value).view(n_cells, n_genes)
 
@@ -127,10 +141,9 @@ class SparseRows:
         if times == 1:
             return self
         n_cells, n_genes = self.shape
-        copies = torch.arange(times, device=self.row.device)[:, None]
+        starts = torch.arange(times, device=self.col.device)[:, None] * self.col.shape[0]
         return SparseRows(
-            (self.index + copies * (n_cells * n_genes)).reshape(-1),
-            (self.row + copies * n_cells).reshape(-1),
+            torch.cat([(self.bounds[:-1] + starts).reshape(-1), self.bounds[-1:] * times]),
             self.col.repeat(times),
             self.value.repeat(times),
             (times * n_cells, n_genes),
@@ -141,13 +154,17 @@ class SparseRows:
         """The same rows on another device."""
         known = self.known_log_factorial
         return SparseRows(
-            self.index.to(device),
-            self.row.to(device),
+            self.bounds.to(device),
             self.col.to(device),
             self.value.to(device),
             self.shape,
             None if known is None else known.to(device),
         )
+
+
+def _bounds_of(row: torch.Tensor, n_cells: int) -> torch.Tensor:
+    """Where each cell begins in ascending ``row``, and where the last one ends."""
+    return torch.searchsorted(row, torch.arange(n_cells + 1, device=row.device))
 
 
 def positions(values: torch.Tensor, test: Callable[[Any], Any]) -> torch.Tensor:

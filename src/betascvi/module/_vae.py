@@ -126,7 +126,8 @@ class BetaVAEModule(VAE):
         """Encode counts, dense or as non-zeros."""
         library = self._log_library(x)
         inputs, categories = self._encoder_inputs(x, batch_index, cont_covs, cat_covs)
-        hidden = run_layers(self.z_encoder.encoder, inputs, *categories)
+        ours = isinstance(x, SparseRows)  # no run of scvi-tools' to draw the same dropout as
+        hidden = run_layers(self.z_encoder.encoder, inputs, *categories, draws_as_torch=not ours)
         variance = self.z_encoder.var_activation(self.z_encoder.var_encoder(hidden))
         # scvi-tools' Encoder, less the checks of a distribution's arguments at each step
         sd = (variance + self.z_encoder.var_eps).sqrt()

@@ -87,6 +87,12 @@ class Term(NamedTuple):
     """A tensor where the weight is learned."""
 
 
+def _weighted_mean(term: Term) -> Tensor:
+    mean = term.value.mean()
+    # a product by one is a node of the graph like any other
+    return mean if isinstance(term.weight, float) and term.weight == 1.0 else term.weight * mean
+
+
 @dataclass(frozen=True, slots=True)
 class LossTerms:
     """A loss in parts: what is reported is raw, what is minimised is weighted."""
@@ -99,7 +105,7 @@ class LossTerms:
     def total(self) -> Tensor:
         """Weighted sum of the parts, each averaged over the cells of the minibatch."""
         terms = (self.reconstruction, *self.penalties.values())
-        return torch.stack([term.weight * term.value.mean() for term in terms]).sum()
+        return torch.stack([_weighted_mean(term) for term in terms]).sum()
 
     def named(self) -> dict[str, Term]:
         """All parts by name, the reconstruction first."""
