@@ -27,6 +27,7 @@ IMPORTED = {
     "scvi.train._config.merge_kwargs",
 }
 INHERITED = {
+    "scvi.model.SCVI._validate_anndata",
     "scvi.model.SCVI._check_if_trained",
     "scvi.model.SCVI._get_fields_for_adata_minification",
     "scvi.model.SCVI._get_init_params",

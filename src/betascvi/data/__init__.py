@@ -18,7 +18,12 @@ from betascvi.data._fields import (
 )
 from betascvi.data._loader import CellSplitter, Chunk, ResidentLoader
 from betascvi.data._loadings import Loadings
-from betascvi.data._resident import Minibatch, ResidentCells, why_not_resident
+from betascvi.data._resident import (
+    Minibatch,
+    ResidentCells,
+    registered_columns,
+    why_not_resident,
+)
 
 __all__ = [
     "FACTORS_KEY",
@@ -38,6 +43,7 @@ __all__ = [
     "code_columns",
     "prepare",
     "refuse_unknown_columns",
+    "registered_columns",
     "unchanged_on_error",
     "why_not_resident",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from betascvi.data._resident import Minibatch, ResidentCells
+
+logger = logging.getLogger(__name__)
 
 MINIBATCHES_PER_CHUNK = 32
 """Minibatches Lightning sees as one: its own work costs about as much as a whole minibatch."""
@@ -43,8 +46,10 @@ class ResidentLoader:
         *,
         shuffle: bool = False,
         drop_last: bool = False,
+        device: torch.device | str | None = None,
     ) -> None:
         self.cells = cells
+        self.device = cells.device if device is None else torch.device(device)
         self.indices = torch.as_tensor(np.asarray(indices, dtype=np.int64))
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -61,11 +66,17 @@ class ResidentLoader:
         for k in range(len(self)):
             cells = order[k * per_chunk : min((k + 1) * per_chunk, last)]
             minibatches = self.cells.minibatches(cells, self.batch_size)
+            if self.device != self.cells.device:
+                minibatches = (_moved(minibatch, self.device) for minibatch in minibatches)
             yield Chunk(minibatches, k * MINIBATCHES_PER_CHUNK, self.n_minibatches)
 
     def _order(self) -> Tensor:
         # torch's global generator, as in scvi-tools' loader: scvi.settings.seed governs it
         return self.indices[torch.randperm(len(self.indices))] if self.shuffle else self.indices
+
+
+def _moved(minibatch: Minibatch, device: torch.device) -> Minibatch:
+    return {key: tensor.to(device) for key, tensor in minibatch.items()}
 
 
 class CellSplitter(DataSplitter):
@@ -109,12 +120,23 @@ class CellSplitter(DataSplitter):
             )
 
     def _loader(self, indices: np.ndarray, **options: bool) -> ResidentLoader:
+        device = self.trainer.strategy.root_device if self.trainer is not None else "cpu"
         if self._cells is None:
-            device = self.trainer.strategy.root_device if self.trainer is not None else "cpu"
-            self._cells = ResidentCells.from_manager(self.adata_manager, device)
+            self._cells = self._held_on(device)
         return ResidentLoader(
-            self._cells, indices, self.data_loader_kwargs["batch_size"], **options
+            self._cells, indices, self.data_loader_kwargs["batch_size"], device=device, **options
         )
+
+    def _held_on(self, device: torch.device | str) -> ResidentCells:
+        try:
+            return ResidentCells.from_manager(self.adata_manager, device)
+        except torch.OutOfMemoryError:
+            logger.warning(
+                "the counts do not fit into the memory of %s: they stay in host memory and each "
+                "minibatch is copied over.",
+                device,
+            )
+            return ResidentCells.from_manager(self.adata_manager)
 
     @override
     def transfer_batch_to_device(

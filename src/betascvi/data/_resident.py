@@ -99,11 +99,7 @@ class ResidentCells:
         cls, manager: AnnDataManager, device: torch.device | str = "cpu"
     ) -> ResidentCells:
         """Read everything that is registered; ask :func:`can_reside` first."""
-        columns = {
-            key: _as_tensor(manager.get_from_registry(key), key).to(device)
-            for key in manager.data_registry
-            if key not in {REGISTRY_KEYS.X_KEY, REGISTRY_KEYS.MINIFY_TYPE_KEY}
-        }
+        columns = {key: c.to(device) for key, c in registered_columns(manager).items()}
         x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
         if manager.data_registry[REGISTRY_KEYS.X_KEY]["attr_name"] == "obsm":
             columns[REGISTRY_KEYS.X_KEY] = _as_tensor(x, REGISTRY_KEYS.X_KEY).to(device)
@@ -127,6 +123,15 @@ class ResidentCells:
             if counts is not None:
                 minibatch[REGISTRY_KEYS.X_KEY] = counts
             yield minibatch
+
+
+def registered_columns(manager: AnnDataManager) -> dict[str, Tensor]:
+    """Everything registered but the data themselves, as tensors of scvi-tools' dtypes."""
+    return {
+        key: _as_tensor(manager.get_from_registry(key), key)
+        for key in manager.data_registry
+        if key not in {REGISTRY_KEYS.X_KEY, REGISTRY_KEYS.MINIFY_TYPE_KEY}
+    }
 
 
 def why_not_resident(manager: AnnDataManager) -> str | None:

@@ -24,6 +24,7 @@ from betascvi.model._decoder_start import start_decoder
 from betascvi.model._decoding import decode
 from betascvi.model._from_scvi import from_scvi
 from betascvi.model._setup import fields_for, refuse_impossible
+from betascvi.model._streaming import streamed
 from betascvi.model._training import finish_training, prepare_training
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
@@ -213,14 +214,15 @@ datamodule, trainer_config, **trainer_kwargs
         arguments = {k: v for k, v in locals().items() if k not in _NOT_FOR_TRAIN}
         if self.module is not None:
             self._training_plan_cls = plan_for(self.module)
-        arguments = prepare_training(self, arguments, trainer_kwargs, restart_schedules)
         try:
-            super().train(**arguments)
-        except TrainingError:
+            super().train(**prepare_training(self, arguments, trainer_kwargs, restart_schedules))
+        except (TrainingError, KeyboardInterrupt, SystemExit):
             self.module.eval()
-            self.is_trained_ = True  # the weights of the last good epoch are there to be used
+            self.is_trained_ = True  # what it has learned is there to be used
             raise
         finish_training(self)
+
+    get_elbo = streamed(SCVI.get_elbo)
 
     @property
     def blocks(self) -> dict[str, slice]:
@@ -260,11 +262,10 @@ datamodule, trainer_config, **trainer_kwargs
             Names of the blocks to leave out.
         """
         axes = chosen_axes(self.blocks, self.module.n_latent, blocks, drop)
-        z = super().get_latent_representation(
-            adata, indices, give_mean, mc_samples, batch_size, return_dist, dataloader,
-            **data_loader_kwargs,
+        z = streamed(SCVI.get_latent_representation)(
+            self, adata, indices, give_mean, mc_samples, batch_size, return_dist, dataloader, **data_loader_kwargs
         )  # fmt: skip
-        return (z[0][:, axes], z[1][:, axes]) if return_dist else z[:, axes]
+        return tuple(part[:, axes] for part in z) if return_dist else z[:, axes]
 
     def decode(
         self,

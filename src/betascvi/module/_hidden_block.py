@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from betascvi.module import _block_kernels
 
 _KINDS = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public way to ask
 
 
 class Block(NamedTuple):
@@ -33,7 +34,7 @@ def recognised(layers: nn.Sequential, x: Tensor, draws_as_torch: bool) -> Block 
     if not _is_usual(norm) or linear.bias is None or (rate > 0.0 and draws_as_torch):
         return None
     # what somebody wants to see or change between the layers must pass between them
-    is_watched = any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+    is_watched = any(getattr(part, hooks) for part in parts for hooks in _HOOKS)
     if is_watched or not _is_float_on_cpu(x, linear.weight):
         return None
     return Block(linear, norm, rate)

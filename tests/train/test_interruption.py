@@ -1,0 +1,65 @@
+"""Faults from outside in the middle of a training: Ctrl-C, and a device that is too small."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from betascvi.data import ResidentCells
+from betascvi.model import BetaSCVI
+from betascvi.module import BetaVAEModule
+
+
+def interrupt_at(n: int) -> Callable[..., Any]:
+    """The loss, but for a Ctrl-C at its n-th minibatch."""
+    loss, calls = BetaVAEModule.loss, []
+
+    def interrupted(self: BetaVAEModule, *args: Any, **kwargs: Any) -> Any:
+        calls.append(n)
+        if len(calls) == n:
+            raise KeyboardInterrupt
+        return loss(self, *args, **kwargs)
+
+    return interrupted
+
+
+def test_an_interruption_within_a_chunk_leaves_a_model_that_can_be_trained_and_used(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model, handler = make_model(), signal.getsignal(signal.SIGINT)
+    with (
+        patch.object(BetaVAEModule, "loss", interrupt_at(5)),
+        pytest.raises((KeyboardInterrupt, SystemExit)),
+    ):
+        model.train(max_epochs=3, **{**quick, "batch_size": 16})
+
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first one on
+    state = model.module.state_dict()
+    assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
+    assert np.isfinite(model.get_latent_representation()).all()
+    model.train(max_epochs=1, **{**quick, "batch_size": 16})
+
+
+def test_counts_that_do_not_fit_on_the_device_stay_in_host_memory(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, hold, asked = make_model(), ResidentCells.from_manager, []
+
+    def too_small(manager: Any, device: Any = "cpu") -> ResidentCells:
+        asked.append(device)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hold(manager, device)
+
+    with patch.object(ResidentCells, "from_manager", too_small), caplog.at_level(logging.WARNING):
+        model.train(max_epochs=1, **quick)
+
+    assert "stay in host memory" in caplog.text
+    assert len(asked) == 2
