@@ -68,9 +68,9 @@ class SparseRows:
         """
         n_cells = crow.shape[0] - 1
         crow, col = crow.long(), col.long()
-        cells = torch.arange(n_cells, device=col.device)
-        row = cells.repeat_interleave(crow.diff(), output_size=col.shape[0])
         if positions(value, lambda value: value == 0).numel():
+            cells = torch.arange(n_cells, device=col.device)
+            row = cells.repeat_interleave(crow.diff(), output_size=col.shape[0])
             kept = positions(value, lambda value: value != 0)
             row, col, value = row[kept], col[kept], value[kept]
             crow = _bounds_of(row, n_cells)
