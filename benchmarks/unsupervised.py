@@ -121,7 +121,9 @@ def known_programs(adata: AnnData, found: np.ndarray) -> dict[str, float]:
     return {"programs_matched": float((best >= 0.9).mean()), "program_r": float(np.median(best))}
 
 
-def run(name: str, method: str, seed: int, epochs: int, quick: bool = False) -> dict[str, Any]:
+def run(
+    name: str, method: str, seed: int, epochs: int, *, quick: bool = False, alone: bool = False
+) -> dict[str, Any]:
     """One run, from its folder where there is one."""
     folder = RUNS / name / f"{method.replace(' ', '_')}-{seed}-{epochs}"
     if not quick and (folder / "row.json").exists():
@@ -134,7 +136,8 @@ def run(name: str, method: str, seed: int, epochs: int, quick: bool = False) -> 
         "data": name, "chosen_on": source.chosen_on, "method": method, "seed": seed,
         "epochs": epochs, **scores_of(found.z.astype(np.float64), kept),
         "held_out_nll": found.held_out_nll, "seconds": seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **found.about,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if alone else None,
+        **found.about,
         "scored_by": "drvi-py" if HAS_DRVI else "betascvi",
     }  # fmt: skip
     if name == "simulated" and found.programs is not None and len(found.programs):
@@ -149,7 +152,7 @@ def run(name: str, method: str, seed: int, epochs: int, quick: bool = False) -> 
 def _alone(*arguments: Any) -> dict[str, Any]:
     """The run in a process of its own, so that its peak memory is its own."""
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(run, arguments)
+        return pool.apply(run, arguments, {"alone": True})
 
 
 def all_rows() -> pd.DataFrame:
@@ -241,16 +244,18 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--together", action="store_true", help="one process; no peak memory")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "betascvi"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if options.quick:
-        rows = [run("simulated", m, 0, 5, True) for m in ("additive", "joint", "PCA")]
+        rows = [run("simulated", m, 0, 5, quick=True) for m in ("additive", "joint", "PCA")]
         print(summary(pd.DataFrame(rows)).round(3).to_string(index=False))
         return
+    one = run if options.together else _alone
     for name, method, seed in wanted(options):
-        row = _alone(name, method, seed, options.epochs)
+        row = one(name, method, seed, options.epochs)
         print(name, method, seed, {k: round(row[k], 3) for k in (*SCORES, "seconds")}, flush=True)
     frame = all_rows()
     print(summary(frame).round(3).to_string(index=False))
