@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import resource
 import threading
 import time
@@ -36,6 +37,8 @@ MARKS = {
     "dci, completeness": (0.03, 0.12),
 }
 """Largest mean and largest single difference allowed; for most of them one figure."""
+RESULT = _record.RESULTS / "metrics.json"
+PARTS = ("agreement", "speed", "table")
 Row = dict[str, Any]
 
 
@@ -77,7 +80,7 @@ def agreement(sizes: tuple[int, ...], kinds: tuple[str, ...]) -> list[Row]:
         mean = float(np.mean(list(found.values())))
         rows.append(
             {
-                "part": "agreement", "what": metric, "cases": len(found), "mean": mean,
+                "what": metric, "cases": len(found), "mean": mean,
                 "worst": found[worst], "worst_case": worst, "mark": [mean_mark, worst_mark],
                 "reached": mean <= mean_mark and found[worst] <= worst_mark,
             }
@@ -169,7 +172,7 @@ def _timed(name: str, n: int, call: Callable[[], Any], mark: float | None, repea
     taken = seconds(call, repeats)
     middle = float(np.median(taken))
     return {
-        "part": "speed", "what": name, "cells": n, "axes": 32, "factors": 6, "seconds": middle,
+        "what": name, "cells": n, "axes": 32, "factors": 6, "seconds": middle,
         "all": taken, "mark": mark, "reached": mark is None or middle <= mark,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }  # fmt: skip
@@ -179,7 +182,7 @@ def show(rows: Sequence[Row]) -> None:
     """Print what was found."""
     for row in rows:
         verdict = "" if row["mark"] is None else ("reached" if row["reached"] else "MISSED")
-        if row["part"] == "agreement":
+        if "cases" in row:
             print(
                 f"{row['what']:24s} mean {row['mean']:.2e}  worst {row['worst']:.2e} "
                 f"({row['worst_case']}, {row['cases']} cases)  {verdict}"
@@ -195,22 +198,24 @@ def main() -> None:
     """Run the parts and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute; writes nothing")
-    parser.add_argument(
-        "--part", choices=["agreement", "speed", "table"], help="one part; writes nothing"
-    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     sizes, n, n_large = ((300,), 3000, 50_000) if arguments.quick else ((1000, 2500), 50_000, 10**6)
     bs.metrics.dci(*atlas(200)[:2])  # libraries load before the clock starts
-    rows: list[Row] = []
-    if arguments.part in {None, "agreement"}:
-        rows += agreement(sizes, reference.KINDS[:4] if arguments.quick else reference.KINDS)
-    if arguments.part in {None, "speed"}:
-        rows += speed(n, n_large, 1 if arguments.quick else 3)
-    if arguments.part in {None, "table"} and not arguments.quick:
-        rows += default_table(n)
-    show(rows)
-    if not arguments.quick and arguments.part is None:
-        _record.write("metrics", rows, {"sizes": sizes, "cells": n, "many_cells": n_large})
+    tables: dict[str, Callable[[], list[Row]]] = {
+        "agreement": lambda: agreement(
+            sizes, reference.KINDS[:4] if arguments.quick else reference.KINDS
+        ),
+        "speed": lambda: speed(n, n_large, 1 if arguments.quick else 3),
+        "table": lambda: [] if arguments.quick else default_table(n),
+    }
+    for part in arguments.parts:
+        rows = [{**row, "part": part} for row in tables[part]()]
+        show(rows)
+        if not arguments.quick:
+            before = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
+            kept = [row for row in before if row["part"] != part]
+            _record.write("metrics", kept + rows, {"sizes": sizes, "cells": n, "many": n_large})
 
 
 if __name__ == "__main__":
