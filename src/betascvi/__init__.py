@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from betascvi import datasets, metrics, objectives, pl, presets, pyro, schedules, sweep, tl
-    from betascvi.factors import Factor
+    from betascvi.factors import Anchor, Factor
     from betascvi.model import BetaSCVI
 
 __version__ = version("betascvi")
@@ -27,9 +27,14 @@ _NAMESPACES = (
     "sweep",
     "tl",
 )
-_CLASSES = {"BetaSCVI": "betascvi.model", "Factor": "betascvi.factors"}
+_CLASSES = {
+    "Anchor": "betascvi.factors",
+    "BetaSCVI": "betascvi.model",
+    "Factor": "betascvi.factors",
+}
 
 __all__ = [
+    "Anchor",
     "BetaSCVI",
     "Factor",
     "datasets",

@@ -13,7 +13,7 @@ import torch
 from anndata import AnnData
 from torch import Tensor
 
-from betascvi import BetaSCVI, Factor
+from betascvi import Anchor, BetaSCVI, Factor
 from betascvi.objectives import BetaVAE
 from betascvi.schedules import Cyclical, Linear
 
@@ -44,12 +44,14 @@ OTHER_VALUES: dict[str, Any] = {
     "batch_embedding_kwargs": {"embedding_dim": 7},
     "objective": BetaVAE(beta=Cyclical(Linear(0.0, 4.0, end=0.5), cycles=3), free_bits=0.2),
     "decoder": "additive",
+    "anchors": (Anchor("cell_type", variance=0.1, label_noise=0.1), Anchor("donor", mmd=0.0)),
 }
 ONLY_ONE_VALUE = {"use_observed_lib_size", "latent_distribution"}
 NEEDS: dict[str, dict[str, Any]] = {
     "extra_decoder_kwargs": {"decoder": "additive"},
     "batch_embedding_kwargs": {"batch_representation": "embedding"},
 }
+WITH_FACTORS: dict[str, Any] = {"factor_keys": ["cell_type", "donor"]}
 
 
 def constructor() -> dict[str, inspect.Parameter]:
@@ -75,7 +77,8 @@ def test_the_case_of_an_argument_is_not_its_default(name: str) -> None:
 def test_an_argument_survives_save_and_load_with_the_numbers_it_makes(
     make_model: Callable[..., BetaSCVI], covariates: dict[str, Any], tmp_path: Path, name: str
 ) -> None:
-    model = make_model(covariates, **{name: OTHER_VALUES[name], **NEEDS.get(name, {})})
+    setup = {**covariates, **WITH_FACTORS}
+    model = make_model(setup, **{name: OTHER_VALUES[name], **NEEDS.get(name, {})})
     model.is_trained_ = True
     model.module.eval()
 
@@ -98,7 +101,7 @@ def numbers_of(model: BetaSCVI) -> tuple[np.ndarray, ...]:
 def test_all_other_values_together_survive_save_and_load(
     make_model: Callable[..., BetaSCVI], covariates: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = make_model(covariates, **OTHER_VALUES)
+    model = make_model({**covariates, **WITH_FACTORS}, **OTHER_VALUES)
     model.is_trained_ = True
     model.module.eval()
 

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,15 @@ from scvi.data._utils import _get_adata_minify_type
 from scvi.data.fields import BaseAnnDataField, LayerField, ObsmField
 from typing_extensions import override
 
+from betascvi import _keys
 from betascvi._errors import FactorError, UnknownFactorError
 from betascvi.data._counts import check_counts, check_shape_and_names
 from betascvi.data._loadings import find_loadings
-from betascvi.factors import CodedFactor, Factor, as_factors, code_factor
+from betascvi.factors import CodedFactor, Factor, as_factors, code_factor, parents_of_levels
 
 logger = logging.getLogger(__name__)
 
-FACTORS_KEY = "betascvi_factors"
+FACTORS_KEY = _keys.FACTORS
 """Registry key of the coded factors."""
 _OBSM_KEY = "_betascvi_factors"
 
@@ -134,6 +136,7 @@ class FactorsField(BaseAnnDataField):
             "names": [factor.name for factor in coded],
             "kinds": [factor.kind for factor in coded],
             "levels": {factor.name: list(factor.levels) for factor in coded if factor.levels},
+            "parents": _parents(coded),
         }
 
     @override
@@ -161,6 +164,16 @@ class FactorsField(BaseAnnDataField):
         for name, kind in zip(state_registry["names"], state_registry["kinds"], strict=True):
             table.add_row(name, kind, ", ".join(state_registry["levels"].get(name, ())))
         return table
+
+
+def _parents(coded: Sequence[CodedFactor]) -> dict[str, dict[str, list[int]]]:
+    """What is nested in what; kept because new cells may come without labels."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for child, parent in permutations(coded, 2):
+        levels = parents_of_levels(child, parent)
+        if levels is not None:
+            found.setdefault(child.name, {})[parent.name] = levels
+    return found
 
 
 def code_columns(adata: AnnData, factors: Sequence[Factor]) -> list[CodedFactor]:

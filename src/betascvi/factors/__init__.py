@@ -1,5 +1,7 @@
 """What a factor is: coding of ``obs`` columns, and the arithmetic of their overlap."""
 
+from betascvi.factors._anchor import Anchor, as_anchors
+from betascvi.factors._block_plan import BlockPlan, Parents, parents_of_levels, plan_blocks
 from betascvi.factors._contingency import (
     chance_information,
     connected_parts,
@@ -18,17 +20,24 @@ from betascvi.factors._factor import (
     code_factor,
     infer_kind,
 )
+from betascvi.factors._identifiable import refuse_unidentifiable
 from betascvi.factors._overlap import Overlap, Pair, bin_codes, overlap_of
+from betascvi.factors._overlap_weights import OverlapWeights, overlap_weights
 from betascvi.factors._relation import Relation, relate
 
 __all__ = [
     "KINDS",
+    "Anchor",
+    "BlockPlan",
     "CodedFactor",
     "Factor",
     "Kind",
     "Overlap",
+    "OverlapWeights",
     "Pair",
+    "Parents",
     "Relation",
+    "as_anchors",
     "as_factors",
     "bin_codes",
     "chance_information",
@@ -41,5 +50,9 @@ __all__ = [
     "infer_kind",
     "mutual_information",
     "overlap_of",
+    "overlap_weights",
+    "parents_of_levels",
+    "plan_blocks",
+    "refuse_unidentifiable",
     "relate",
 ]

@@ -181,7 +181,15 @@ def _as_floats(column: Any, name: str, kind: Kind) -> np.ndarray:
         raise FactorError(
             f"factor {name!r} holds {n_infinite} infinite values; set them to NaN (missing)."
         )
-    return np.mod(floats, 2 * np.pi) if kind == "circular" else floats
+    if kind != "circular":
+        return floats
+    largest = float(np.nanmax(np.abs(floats), initial=0.0))
+    if largest > 2 * np.pi + 1e-6:
+        logger.warning(
+            "factor %r is an angle in radians but holds values up to %.4g: they are wrapped to one "
+            "turn. If they are degrees, convert them (np.deg2rad).", name, largest,
+        )  # fmt: skip
+    return np.mod(floats, 2 * np.pi)
 
 
 def _refuse_unlearnable(coded: CodedFactor) -> None:

@@ -17,12 +17,16 @@ from typing_extensions import override
 
 from betascvi._errors import TrainingError
 from betascvi.data import CellSplitter, prepare, unchanged_on_error
-from betascvi.factors import Factor
+from betascvi.factors import Anchor, Factor
+from betascvi.model._anchoring import blocks_of, with_blocks
 from betascvi.model._axes import axis_names, chosen_axes
 from betascvi.model._construction import checked, summary_string
+from betascvi.model._dead_axes import without_dead_axes
 from betascvi.model._decoder_start import start_decoder
 from betascvi.model._decoding import decode
 from betascvi.model._from_scvi import from_scvi
+from betascvi.model._predict_factor import predict_factor
+from betascvi.model._query import load_query_data
 from betascvi.model._setup import fields_for, refuse_impossible
 from betascvi.model._streaming import streamed
 from betascvi.model._training import finish_training, prepare_training
@@ -42,14 +46,12 @@ class BetaSCVI(SCVI):
 
     Parameters
     ----------
-    adata
-        AnnData registered with :meth:`setup_anndata`.
-    registry
-        Registry of a datamodule, in place of ``adata``.
+    adata, registry
+        AnnData registered with :meth:`setup_anndata`, or the registry of a datamodule.
     n_hidden, n_layers
         Nodes of, and number of, the hidden layers of encoder and joint decoder.
     n_latent
-        Number of axes.
+        Number of free axes; blocks of anchored factors come on top, and first.
     dropout_rate
         Dropout of the encoder.
     dispersion
@@ -57,26 +59,26 @@ class BetaSCVI(SCVI):
     gene_likelihood
         ``"nb"``, ``"zinb"``, ``"poisson"`` or ``"normal"`` (also ``"gaussian"``; what an
         ``obsm_key`` uses).
-    use_observed_lib_size
-        Must be True: a latent library size is not carried over from scvi-tools.
-    latent_distribution
-        Must be ``"normal"``.
+    use_observed_lib_size, latent_distribution
+        Must be True and ``"normal"``: no other is carried over from scvi-tools.
     log_variational, encode_covariates, deeply_inject_covariates, batch_representation, \
-use_batch_norm, use_layer_norm, extra_payload_autotune, var_activation, extra_encoder_kwargs, \
-extra_decoder_kwargs, batch_embedding_kwargs
+use_batch_norm, use_layer_norm, extra_payload_autotune, var_activation, \
+extra_encoder_kwargs, extra_decoder_kwargs, batch_embedding_kwargs
         As in :class:`scvi.module.VAE`.
     objective
         What is minimised: an objective, or its name (:data:`betascvi.objectives.OBJECTIVES`).
+    anchors
+        Factors that get axes of their own, as names or :class:`betascvi.Anchor`.
     decoder
-        ``"joint"``: scVI's network. ``"additive"``: each axis adds gene programs of its own; its
-        ``extra_decoder_kwargs`` are those of :class:`~betascvi.module.AdditiveSettings`.
+        ``"joint"`` (scVI's) or ``"additive"``: each axis adds gene programs of its own
+        (``extra_decoder_kwargs`` of :class:`~betascvi.module.AdditiveSettings`).
 
     Examples
     --------
     >>> BetaSCVI.setup_anndata(adata, layer="counts", batch_key="batch")
     >>> model = BetaSCVI(adata)
     >>> model.train()
-    >>> adata.obsm["X_betascvi"] = model.get_latent_representation()
+    >>> z = model.get_latent_representation()
     """
 
     _module_cls = BetaVAEModule
@@ -110,13 +112,15 @@ extra_decoder_kwargs, batch_embedding_kwargs
         batch_embedding_kwargs: dict[str, Any] | None = None,
         *,
         objective: Objective | str | None = None,
+        anchors: Sequence[str | Anchor] | None = None,
         decoder: Literal["joint", "additive"] = "joint",
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
         manager = self._get_most_recent_anndata_manager(adata) if adata is not None else None
+        anchors, layout = blocks_of(arguments.pop("anchors"), manager)
         arguments = checked(arguments, manager.registry if manager is not None else registry)
         objective = arguments["objective"]  # as resolved: it is saved with the arguments
-        super().__init__(**arguments)
+        super().__init__(**with_blocks(arguments, layout))
         start_decoder(self)
         self._model_summary_string = summary_string(arguments)
         self.init_params_ = self._get_init_params(locals())
@@ -154,8 +158,7 @@ extra_decoder_kwargs, batch_embedding_kwargs
             :class:`betascvi.Factor`. Categories, strings and booleans are categorical, numbers
             continuous; circular factors are declared. Missing labels are allowed.
         obsm_key
-            Model this real-valued ``adata.obsm`` matrix (such as ``"X_pca"``) with a Gaussian
-            likelihood instead of counts.
+            Real-valued ``adata.obsm`` matrix (``"X_pca"``) to model by a Gaussian, not counts.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
         prepare(adata)
@@ -172,10 +175,7 @@ extra_decoder_kwargs, batch_embedding_kwargs
 
     @classmethod
     def from_scvi(cls, model: SCVI) -> BetaSCVI:
-        """The weights of a trained :class:`scvi.model.SCVI` in a model with beta = 1.
-
-        ELBO, latent and normalised expression are the SCVI's own, on the same cells.
-        """
+        """The weights of a trained SCVI in a model with beta = 1: same ELBO, latent, expression."""
         return from_scvi(cls, model)
 
     @override
@@ -199,17 +199,16 @@ extra_decoder_kwargs, batch_embedding_kwargs
         restart_schedules: bool = False,
         **trainer_kwargs: Any,
     ) -> None:
-        """Train the model; arguments are those of :meth:`scvi.model.SCVI.train` and one of ours.
+        """Train the model.
 
         Parameters
         ----------
         max_epochs, accelerator, devices, train_size, validation_size, shuffle_set_split, \
 load_sparse_tensor, batch_size, early_stopping, datasplitter_kwargs, plan_config, plan_kwargs, \
 datamodule, trainer_config, **trainer_kwargs
-            As in scvi-tools.
+            As in :meth:`scvi.model.SCVI.train`.
         restart_schedules
-            Run the objective's schedules again in a second training; by default weights stay at
-            their final value.
+            Run schedules again in a second training; by default weights stay at their final value.
         """
         arguments = {k: v for k, v in locals().items() if k not in _NOT_FOR_TRAIN}
         if self.module is not None:
@@ -227,7 +226,7 @@ datamodule, trainer_config, **trainer_kwargs
     @property
     def blocks(self) -> dict[str, slice]:
         """Named parts of the latent; ``"free"`` is what no factor is anchored in."""
-        return {"free": slice(0, self.module.n_latent)}
+        return dict(self.module.blocks)
 
     @property
     def axis_names(self) -> list[str]:
@@ -256,16 +255,18 @@ datamodule, trainer_config, **trainer_kwargs
         adata, indices, give_mean, mc_samples, batch_size, return_dist, dataloader, \
 **data_loader_kwargs
             As in scvi-tools: the posterior mean, a sample, or mean and variance.
-        blocks
-            Names of the blocks to give (:attr:`blocks`); all by default.
-        drop
-            Names of the blocks to leave out.
+        blocks, drop
+            Names of the blocks to give, or to leave out (:attr:`blocks`); all by default.
         """
         axes = chosen_axes(self.blocks, self.module.n_latent, blocks, drop)
         z = streamed(SCVI.get_latent_representation)(
             self, adata, indices, give_mean, mc_samples, batch_size, return_dist, dataloader, **data_loader_kwargs
         )  # fmt: skip
+        z = without_dead_axes(self, z, give_mean or return_dist)
         return tuple(part[:, axes] for part in z) if return_dist else z[:, axes]
+
+    predict_factor = predict_factor
+    load_query_data = classmethod(load_query_data)
 
     def decode(
         self,

@@ -41,21 +41,20 @@ class TrainingSummary:
 
 
 def summarise(
-    objective: Objective, progress: float, moments: tuple[np.ndarray, np.ndarray], history: Any
+    objective: Objective, progress: float, kl: np.ndarray, free: slice, history: Any
 ) -> TrainingSummary:
-    """Summary from posterior means and variances of some training cells, and the history.
+    """Summary from the mean KL of each axis to its prior over some training cells, and the history.
 
-    Axes that a working latent has pruned are counted in the summary; a latent that does not
-    work gets a warning in the log that names them, counted from 1.
+    Free axes that a working latent has pruned are counted in the summary; a latent that does not
+    work gets a warning in the log that names them, counted from 1. An anchored axis is in use
+    whatever its KL: under its own prior a label costs nothing.
     """
-    mean, variance = moments
-    kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
-    problem = collapse([str(i + 1) for i in range(kl.size)], kl)
+    problem = collapse([str(i + 1) for i in range(kl.size)][free], kl[free])
     if problem:
         logger.warning("%s; bs.tl.diagnose(model) says more. Lower or delay beta.", problem)
     return TrainingSummary(
         {name: weight_at(weight, progress) for name, weight in objective.weights.items()},
-        int((kl >= DEAD_NATS).sum()),
+        int((kl[free] >= DEAD_NATS).sum()) + kl.size - kl[free].size,
         kl.size,
         float(kl.sum() / math.log(2)),
         _last_elbo(history or {}),

@@ -12,6 +12,8 @@ from scvi.train._config import merge_kwargs
 from torch import nn
 
 from betascvi.data import why_not_resident
+from betascvi.model._dead_axes import dead_free_axes, kl_of_axes
+from betascvi.model._predict_factor import fit_temperatures
 from betascvi.model._decoder_start import refuse_more_axes_than_cells
 from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
 
@@ -35,6 +37,8 @@ _LIGHTNING_ONLY = (
     "fast_dev_run",
     "val_check_interval",
 )
+_MOST_LABELS = 2000
+"""Held-out cells that the temperatures of a model's predictions are fitted to."""
 _LOADER_ARGUMENTS = {"drop_last", "external_indexing"}
 
 
@@ -81,7 +85,13 @@ def finish_training(model: BetaSCVI) -> None:
         return
     some = np.sort(model.train_indices[: cells_to_look_at(len(model.train_indices), n_epochs)])
     moments = SCVI.get_latent_representation(model, indices=some, return_dist=True)
-    model.training_summary_ = summarise(objective, progress, moments, model.history_)
+    kl = kl_of_axes(model, moments, some)
+    free = model.blocks["free"]
+    model.training_summary_ = summarise(objective, progress, kl, free, model.history_)
+    if model.module.anchored is not None:
+        model.dead_axes_ = dead_free_axes(model, kl)
+        held_out = np.sort(np.asarray(model.validation_indices, dtype=np.int64)[:_MOST_LABELS])
+        model.temperatures_ = fit_temperatures(model, held_out if len(held_out) else some)
     logger.info("%s", model.training_summary_)
 
 

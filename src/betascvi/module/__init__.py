@@ -2,6 +2,8 @@
 
 from betascvi.module._additive import AdditiveDecoder, Profiles
 from betascvi.module._additive_settings import AdditiveSettings
+from betascvi.module._block_prior import BlockPrior
+from betascvi.module._blocks import Blocks, Layout
 from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoder_choice import check_decoder
 from betascvi.module._history import REPORT_SUFFIX
@@ -15,7 +17,10 @@ __all__ = [
     "AdditiveDecoder",
     "AdditiveSettings",
     "BetaVAEModule",
+    "BlockPrior",
+    "Blocks",
     "Decoded",
+    "Layout",
     "Likelihood",
     "Profiles",
     "check_decoder",

@@ -36,6 +36,10 @@ class Likelihood(abc.ABC):
     def distribution(self, decoded: Decoded) -> Distribution:
         """The dense distribution, as scvi-tools' own methods expect it."""
 
+    def draw(self, decoded: Decoded) -> Tensor:
+        """One draw of the data, (cells, genes)."""
+        return self.distribution(decoded).sample()
+
     @abc.abstractmethod
     def mean(self, decoded: Decoded) -> Tensor:
         """Expected expression (before zero inflation), (..., cells, genes)."""

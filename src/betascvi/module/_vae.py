@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,25 +17,28 @@ from torch.distributions import Normal
 from typing_extensions import override
 
 from betascvi.likelihoods import SparseRows
+from betascvi.module._anchored_loss import coded_factors, loss_terms, named_factors
+from betascvi.module._blocks import Blocks, Layout
 from betascvi.module._covariates import beside_covariates
 from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoder_choice import make_decoder, shape_for
-from betascvi.module._history import history_entries
+from betascvi.module._dispersion import log_dispersion
+from betascvi.module._history import loss_output
 from betascvi.module._layers import run_layers
 from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood, dense
+from betascvi.module._marginal import marginal_ll
 from betascvi.module._resample import resampler
-from betascvi.objectives import BetaVAE, LossTerms, Objective, Step
+from betascvi.objectives import BetaVAE, Objective, Step
 from betascvi.objectives._gaussian_kl import kl_per_axis
 
-_NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding", "decoder"}
+_NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding", "decoder", "layout"}
 _NOT_OF_ITS_DECODER = {"extra_decoder_kwargs": None}  # it builds one of its own, for us to replace
 
 
 class BetaVAEModule(VAE):
     """A VAE on counts with an objective, and without parameters that receive no gradient.
 
-    Arguments are scvi-tools' (:class:`scvi.module.VAE`) and ours, one by one, because loading a
-    model rebuilds the module from this signature.
+    Arguments are scvi-tools' and ours, one by one: loading a model rebuilds it from this signature.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ class BetaVAEModule(VAE):
         The data are real-valued (a PCA), not counts: no logarithm, no library size.
     decoder
         ``"joint"`` (scVI's) or ``"additive"`` (each axis adds its own rates).
+    layout
+        Blocks of anchored factors; ``n_latent`` counts their axes too.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (scvi-tools' constructor: see the docstring)
@@ -78,6 +84,7 @@ class BetaVAEModule(VAE):
         objective: Objective | None = None,
         is_embedding: bool = False,
         decoder: Literal["joint", "additive"] = "joint",
+        layout: Layout | None = None,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in _NOT_OF_SCVI_TOOLS}
         super().__init__(**arguments | _NOT_OF_ITS_DECODER)
@@ -86,7 +93,9 @@ class BetaVAEModule(VAE):
         self.likelihood: Likelihood = (
             EmbeddingLikelihood() if is_embedding else LIKELIHOODS[gene_likelihood]
         )
-        self.objective_state = self.objective.make_state(n_latent)
+        self.anchored = Blocks(layout, n_latent) if layout is not None and layout.plans else None
+        self.n_since_swap = -1
+        self.objective_state = self.objective.make_state(self.n_free)
         network = {
             "n_layers": n_layers,
             "inject_covariates": deeply_inject_covariates,
@@ -188,7 +197,7 @@ class BetaVAEModule(VAE):
         decoded = Decoded(
             heads.logits,
             size_factor if self.use_size_factor_key and size_factor is not None else library,
-            self._log_dispersion(heads.log_dispersion, batch_index, y),
+            log_dispersion(self, heads.log_dispersion, batch_index, y),
             heads.dropout_logits,
             "softplus" if self.use_size_factor_key else "softmax",
         )
@@ -214,17 +223,6 @@ class BetaVAEModule(VAE):
         )
         return beside_covariates(inputs, batch, cont_covs, cat_covs, batch_is_embedded=is_embedded)
 
-    def _log_dispersion(
-        self, per_cell: Tensor | None, batch_index: Tensor, y: Tensor | None
-    ) -> Tensor | None:
-        if not self.likelihood.has_dispersion or self.dispersion == "gene-cell":
-            return per_cell
-        if self.dispersion == "gene":
-            return self.px_r
-        levels = batch_index if self.dispersion == "gene-batch" else y
-        assert levels is not None  # scvi-tools hands labels over with every minibatch
-        return self.px_r.T[levels.squeeze(-1).long()]
-
     @unsupported_if_adata_minified
     @override
     def loss(
@@ -241,11 +239,12 @@ class BetaVAEModule(VAE):
         """The objective's loss of one minibatch; ``kl_local`` is the raw KL whatever it is."""
         qz: Normal = inference_outputs[MODULE_KEYS.QZ_KEY]
         z = inference_outputs[MODULE_KEYS.Z_KEY]
-        pz = self._prior(qz.loc)
+        factors = coded_factors(tensors, self.anchored)
+        pz = self._prior(qz.loc, factors)
+        kl_of_axes = self._kl(qz, pz, factors)
         reconstruction = self.likelihood.negative_log_likelihood(
             tensors[REGISTRY_KEYS.X_KEY], generative_outputs[DECODED_KEY]
         )
-        kl_of_axes = kl_per_axis(qz, pz)
         kl = kl_of_axes.sum(-1)
         if z.dim() == 3:  # importance samples: only the reconstruction is asked for
             return LossOutput(reconstruction.mean(), reconstruction, kl.expand_as(reconstruction))
@@ -255,33 +254,34 @@ class BetaVAEModule(VAE):
             make_px=lambda: self.likelihood.distribution(generative_outputs[DECODED_KEY]),
             make_x=lambda: dense(tensors[REGISTRY_KEYS.X_KEY]),
             known_kl=kl_of_axes,
-            blocks={"free": slice(0, self.n_latent)},
+            factors=named_factors(factors, self.anchored),
+            blocks=self.blocks,
             state=self.objective_state,
             critic=critic,
         )  # fmt: skip
-        return self._loss_output(self.objective(step), reconstruction, kl, tensors, z)
+        terms = loss_terms(self, step, factors, tensors, inference_outputs)
+        return loss_output(self, terms, step, kl, tensors)
 
-    def _prior(self, z: Tensor) -> Normal:
-        return Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
+    @property
+    def blocks(self) -> dict[str, slice]:
+        """Block name -> its axes; ``"free"`` last."""
+        return {"free": slice(0, self.n_latent)} if self.anchored is None else self.anchored.slices
 
-    def _loss_output(
-        self,
-        terms: LossTerms,
-        reconstruction: Tensor,
-        kl: Tensor,
-        tensors: dict[str, Tensor],
-        z: Tensor,
-    ) -> LossOutput:
-        extra = history_entries(terms)
-        if self.extra_payload_autotune:
-            extra |= {
-                "z": z,
-                "batch": tensors[REGISTRY_KEYS.BATCH_KEY],
-                "labels": tensors[REGISTRY_KEYS.LABELS_KEY],
-            }
-        return LossOutput(
-            loss=terms.total(),
-            reconstruction_loss=reconstruction,
-            kl_local={MODULE_KEYS.KL_Z_KEY: kl},
-            extra_metrics=extra,
-        )
+    @property
+    def n_free(self) -> int:
+        """Axes that no factor is anchored in."""
+        return self.blocks["free"].stop - self.blocks["free"].start
+
+    def _kl(self, qz: Normal, pz: Normal, factors: Tensor) -> Tensor:
+        return kl_per_axis(qz, pz) if self.anchored is None else self.anchored.kl(qz, pz, factors)
+
+    def _prior(self, z: Tensor, factors: Tensor | None = None) -> Normal:
+        if self.anchored is None:
+            return Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
+        return self.anchored.prior(z, factors)
+
+    @override
+    def marginal_ll(self, tensors: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Of counts alone: under blocks the prior is that of cells without labels."""
+        ours = super().marginal_ll if self.anchored is None else partial(marginal_ll, self)
+        return ours(tensors, *args, **kwargs)

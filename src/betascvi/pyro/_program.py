@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from betascvi.model import BetaSCVI
-from betascvi.module import DECODED_KEY, BetaVAEModule, Decoded
+from betascvi.module import DECODED_KEY, BetaVAEModule, Blocks, Decoded
 
 Tensors = dict[str, Tensor]
 Program = Callable[[Tensors], Any]
@@ -42,7 +42,7 @@ def program(model: BetaSCVI) -> tuple[Program, Program]:
     Notes
     -----
     Distributions are Pyro's own, so that ``Trace_ELBO`` is an independent check of the fused
-    likelihoods. The weights are those of the model as it stands, in evaluation mode, and are not
+    likelihoods. With named blocks the prior is that of cells without labels. The weights are those of the model as it stands, in evaluation mode, and are not
     put into Pyro's parameter store: the program is there to be evaluated and to be sampled from
     (NUTS over ``z``), not to be trained.
 
@@ -59,9 +59,8 @@ def program(model: BetaSCVI) -> tuple[Program, Program]:
 
     def generative(tensors: Tensors) -> Tensor:
         x = tensors[REGISTRY_KEYS.X_KEY]
-        prior = dist.Normal(x.new_zeros(module.n_latent), x.new_ones(module.n_latent))
         with pyro.plate("cells", x.shape[0]):
-            z = pyro.sample("z", prior.to_event(1))
+            z = pyro.sample("z", _prior(module, x))
             decoded = _decode(module, tensors, z)
             return pyro.sample("x", _observation(module, decoded).to_event(1), obs=x)
 
@@ -83,6 +82,36 @@ def tensors_of(
         raise ValueError("indices is empty; name at least one cell.")
     loader = model._make_data_loader(adata=adata, indices=cells, batch_size=len(cells))
     return {name: value.to(model.device) for name, value in next(iter(loader)).items()}
+
+
+def _prior(module: BetaVAEModule, x: Tensor) -> dist.TorchDistribution:
+    if module.anchored is not None:
+        return BlocksPrior(module.anchored, module.n_latent)
+    return dist.Normal(x.new_zeros(module.n_latent), x.new_ones(module.n_latent)).to_event(1)
+
+
+class BlocksPrior(dist.TorchDistribution):  # type: ignore[misc]  # pyro ships no types
+    """Prior of cells whose labels nobody knows: mixtures of anchors, and the free axes' normal."""
+
+    arg_constraints: Mapping[str, Any] = {}
+    support = dist.constraints.real_vector
+
+    def __init__(self, blocks: Blocks, n_latent: int, shape: torch.Size = torch.Size()) -> None:
+        self.blocks, self.n_latent = blocks, n_latent
+        super().__init__(shape, torch.Size([n_latent]), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> BlocksPrior:
+        """The same prior for so many cells."""
+        return BlocksPrior(self.blocks, self.n_latent, torch.Size(batch_shape))
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        """Positions, (..., axes)."""
+        shape = torch.Size(sample_shape) + self.batch_shape
+        return self.blocks.sample(shape.numel()).view(*shape, self.n_latent)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density, (...)."""
+        return self.blocks.log_density(value)
 
 
 def _encode(module: BetaVAEModule, tensors: Tensors) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from betascvi.metrics._gene_means import Family, GeneMeans, fit_gene_means
 from betascvi.metrics._information_identity import information_identity
 from betascvi.metrics._regime import Support, regime_of, support
 from betascvi.metrics._sigma_verdict import SENTENCES, SigmaVerdict
-from betascvi.model import BetaSCVI
+from betascvi.model import BetaSCVI, prior_draws
 from betascvi.tl._own_settings import (
     argument_of,
     batch_codes,
@@ -177,7 +177,7 @@ def _decoded(
     spread = float(((at_cells - at_cells.mean(0)) ** 2).mean())
     steps = own_scale * np.eye(len(own_scale))
     change = [((expression(z + s) - expression(z - s)) ** 2).mean() / 4.0 for s in steps]
-    draws = rng.standard_normal((min(_N_PRIOR_DRAWS, len(z)), len(own_scale)))
+    draws = prior_draws(model, min(_N_PRIOR_DRAWS, len(z)), rng)
     half = len(z) // 2
     look = support(expression(draws), at_cells[half:], at_cells[:half])
     return np.array(change) / max(spread, np.finfo(float).tiny), spread**0.5, look

@@ -33,7 +33,7 @@ class CriticPlan(ObjectivePlan):
         self, module: BetaVAEModule, *, critic_lr: float = 1e-3, **plan_kwargs: Any
     ) -> None:
         super().__init__(module, **plan_kwargs)
-        critic = module.objective.make_critic(module.n_latent)
+        critic = module.objective.make_critic(module.n_free)
         if critic is None:
             raise ValueError(f"{module.objective!r} makes no critic; train it by ObjectivePlan.")
         self.critic = critic
@@ -55,7 +55,7 @@ class CriticPlan(ObjectivePlan):
 
 def plan_for(module: BetaVAEModule) -> type[ObjectivePlan]:
     """The plan that trains a module's objective."""
-    has_critic = module.objective.make_critic(module.n_latent) is not None
+    has_critic = module.objective.make_critic(module.n_free) is not None
     return CriticPlan if has_critic else ObjectivePlan
 
 

@@ -1,0 +1,128 @@
+"""Conditional priors against numerical integration and scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+
+from betascvi import Anchor
+from betascvi.factors import CodedFactor, plan_blocks
+from betascvi.module import BlockPrior, Blocks, Layout
+from betascvi.objectives._gaussian_kl import kl_per_axis
+
+NAN = float("nan")
+
+
+def prior_of(anchor: Anchor, *factors: CodedFactor, parents: dict | None = None) -> BlockPrior:
+    return BlockPrior(plan_blocks([anchor], factors, parents or {})[0])
+
+
+def three_levels(**settings: float) -> BlockPrior:
+    codes = np.repeat([0, 1, 2], [50, 30, 20])
+    return prior_of(
+        Anchor("a", **settings), CodedFactor("a", "categorical", codes, ("x", "y", "z"))
+    )
+
+
+def posterior(n: int, axes: int) -> Normal:
+    generator = torch.Generator().manual_seed(0)
+    return Normal(torch.randn(n, axes, generator=generator),
+                  0.05 + 0.2 * torch.rand(n, axes, generator=generator))  # fmt: skip
+
+
+def test_a_labelled_cell_has_the_normal_around_its_anchor() -> None:
+    prior, q = three_levels(), posterior(3, 2)
+    labels = torch.tensor([[0.0], [2.0], [1.0]])
+
+    kl = prior.kl(q, labels)
+
+    at = Normal(prior.atoms[[0, 2, 1]], torch.tensor(0.02).sqrt())
+    torch.testing.assert_close(kl, kl_per_axis(q, at))
+    torch.testing.assert_close(prior.distribution(labels).loc, at.loc)
+
+
+def test_the_kl_of_a_missing_label_bounds_that_to_the_mixture_from_above() -> None:
+    prior, q = three_levels(variance=0.2), posterior(40, 2)
+    missing = torch.full((40, 1), NAN)
+    parts = Normal(prior.atoms, torch.tensor(0.2).sqrt().expand(3, 2))
+    mixture = MixtureSameFamily(
+        Categorical(logits=prior.log_share), torch.distributions.Independent(parts, 1)
+    )
+    z = q.sample((20_000,))
+    truth = (q.log_prob(z).sum(-1) - mixture.log_prob(z)).mean(0)
+
+    bound = prior.kl(q, missing).sum(-1)
+
+    assert (bound > truth - 0.05).all()
+    assert (bound - truth).mean() < 0.2
+    best = torch.stack([kl_per_axis(q, Normal(a, torch.tensor(0.2).sqrt())).sum(-1)
+                        for a in prior.atoms], 1) - prior.log_share  # fmt: skip
+    assert (bound <= best.amin(1) + 1e-4).all()
+
+
+def test_noise_turns_a_wrong_label_into_a_finite_charge() -> None:
+    prior = three_levels(label_noise=0.1)
+    at_x = Normal(prior.atoms[[0]], torch.tensor([[0.14, 0.14]]))
+
+    wrong = prior.kl(at_x, torch.tensor([[1.0]])).sum()
+    strict = three_levels().kl(at_x, torch.tensor([[1.0]])).sum()
+
+    assert wrong < 4.0 < 50.0 < strict
+
+
+def test_a_circle_has_its_priors_on_the_unit_circle() -> None:
+    angles = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    prior = prior_of(Anchor("t"), CodedFactor("t", "circular", angles))
+
+    at = prior.distribution(torch.tensor([[0.0], [np.pi / 2]])).loc
+
+    torch.testing.assert_close(at, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), atol=1e-6, rtol=0)
+
+
+def test_a_number_is_standardised() -> None:
+    values = np.random.default_rng(0).normal(5.0, 3.0, 500)
+    prior = prior_of(Anchor("n"), CodedFactor("n", "continuous", values))
+
+    at = prior.distribution(torch.as_tensor(values[:, None]).float()).loc
+
+    assert at.mean() == pytest.approx(0.0, abs=1e-3)
+    assert at.std() == pytest.approx(1.0, abs=1e-2)
+
+
+def test_a_missing_child_is_a_mixture_over_the_siblings_it_may_be() -> None:
+    child = CodedFactor("d", "categorical", np.arange(4), tuple("abcd"))
+    parent = CodedFactor("b", "categorical", np.array([0, 0, 1, 1]), ("p", "q"))
+    prior = prior_of(Anchor("d", within="b"), child, parent, parents={"d": {"b": [0, 0, 1, 1]}})
+    q = posterior(2, 1)
+
+    of_p = prior.kl(q, torch.tensor([[NAN, 0.0], [NAN, 0.0]]))
+    log_p = prior.log_probabilities(q.loc, q.scale, 1.0, torch.tensor([[NAN, 0.0], [NAN, 1.0]]))
+
+    assert torch.isfinite(of_p).all()
+    assert log_p[0, 2:].exp().sum() < 1e-6
+    assert log_p[1, :2].exp().sum() < 1e-6
+
+
+def test_the_log_density_of_unlabelled_positions_integrates_to_one() -> None:
+    codes = np.repeat([0, 1], [30, 70])
+    factor = CodedFactor("a", "categorical", codes, ("x", "y"))
+    blocks = Blocks(Layout(plan_blocks([Anchor("a", variance=0.2)], [factor], {})), 2)
+    axis = torch.linspace(-6, 6, 401)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+
+    total = blocks.log_density(grid).exp().sum() * (axis[1] - axis[0]) ** 2
+
+    assert total == pytest.approx(1.0, abs=1e-3)
+    drawn = blocks.sample(4000)
+    assert (drawn[:, 0] > 0).float().mean() == pytest.approx(0.7, abs=0.03)
+
+
+def test_bins_of_a_number_are_quarters_and_missing_labels_are_in_none() -> None:
+    values = np.arange(100.0)
+    prior = prior_of(Anchor("n"), CodedFactor("n", "continuous", values))
+
+    groups = prior.groups(torch.tensor([[0.0], [30.0], [99.0], [NAN]]))
+
+    assert groups.tolist() == [0, 1, 3, -1]
