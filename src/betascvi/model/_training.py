@@ -13,8 +13,8 @@ from torch import nn
 
 from betascvi.data import why_not_resident
 from betascvi.model._dead_axes import dead_free_axes, kl_of_axes
-from betascvi.model._predict_factor import fit_temperatures
 from betascvi.model._decoder_start import refuse_more_axes_than_cells
+from betascvi.model._predict_factor import fit_temperatures
 from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
 
 if TYPE_CHECKING:
