@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -34,7 +33,6 @@ from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
 from betascvi.train import ObjectivePlan, plan_for
 
-logger = logging.getLogger(__name__)
 
 _NOT_FOR_TRAIN = {"self", "__class__", "restart_schedules", "trainer_kwargs"}
 
@@ -52,10 +50,8 @@ class BetaSCVI(SCVI):
         Nodes of, and number of, the hidden layers of encoder and joint decoder.
     n_latent
         Number of free axes; blocks of anchored factors come on top, and first.
-    dropout_rate
-        Dropout of the encoder.
-    dispersion
-        ``"gene"``, ``"gene-batch"``, ``"gene-label"`` or ``"gene-cell"``.
+    dropout_rate, dispersion
+        Dropout of the encoder; ``"gene"``, ``"gene-batch"``, ``"gene-label"`` or ``"gene-cell"``.
     gene_likelihood
         ``"nb"``, ``"zinb"``, ``"poisson"`` or ``"normal"`` (also ``"gaussian"``; what an
         ``obsm_key`` uses).
