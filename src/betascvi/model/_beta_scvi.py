@@ -33,7 +33,6 @@ from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
 from betascvi.train import ObjectivePlan, plan_for
 
-
 _NOT_FOR_TRAIN = {"self", "__class__", "restart_schedules", "trainer_kwargs"}
 
 
