@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from betascvi import datasets, metrics, objectives, pl, presets, pyro, schedules, sweep, tl
+    from betascvi import datasets, metrics, objectives, pl, pp, presets, pyro, schedules, sweep, tl
     from betascvi.factors import Anchor, Factor
     from betascvi.model import BetaSCVI
 
@@ -21,6 +21,7 @@ _NAMESPACES = (
     "metrics",
     "objectives",
     "pl",
+    "pp",
     "presets",
     "pyro",
     "schedules",
@@ -41,6 +42,7 @@ __all__ = [
     "metrics",
     "objectives",
     "pl",
+    "pp",
     "presets",
     "pyro",
     "schedules",
