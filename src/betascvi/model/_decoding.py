@@ -176,20 +176,21 @@ def decode_means(
     out = np.empty((len(z), module.n_input), dtype=np.float32)
     for start in range(0, len(z), batch_size):
         rows = slice(start, start + batch_size)
-        inputs = _generative_inputs(z[rows], library_size[rows], known, setting, rows)
+        inputs = generative_inputs(z[rows], library_size[rows], known, setting, rows)
         inputs = {k: None if v is None else v.to(device) for k, v in inputs.items()}
         decoded = module.generative(**inputs, as_distribution=False)[DECODED_KEY]
         out[rows] = module.likelihood.mean(decoded).cpu().numpy()
     return out
 
 
-def _generative_inputs(
+def generative_inputs(
     z: np.ndarray,
     library_size: np.ndarray,
     known: Sequence[Covariate],
     setting: Mapping[str, np.ndarray],
     rows: slice,
 ) -> dict[str, torch.Tensor | None]:
+    """Arguments of the module's ``generative`` for some of the cells."""
     by_role: dict[str, list[torch.Tensor]] = {"batch": [], "categorical": [], "continuous": []}
     for covariate in known:
         by_role[covariate.role].append(torch.as_tensor(setting[covariate.name][rows]))

@@ -19,11 +19,25 @@ from betascvi.tl._scores import METRICS, score_disentanglement
 
 if TYPE_CHECKING:
     from betascvi.tl._attribution import attribute_genes
+    from betascvi.tl._correction import Correction, correct_batch
+    from betascvi.tl._counterfactual import counterfactual
+    from betascvi.tl._counterfactual_record import Counterfactual
     from betascvi.tl._diagnose import diagnose
     from betascvi.tl._embed import embed
+    from betascvi.tl._group_effects import GroupStatistics
     from betascvi.tl._stability import Stability, stability
+    from betascvi.tl._store import Store
+    from betascvi.tl._traversal import Traversal, traverse
 
 _OF_MODELS = {
+    "Correction": "_correction",
+    "Counterfactual": "_counterfactual_record",
+    "GroupStatistics": "_group_effects",
+    "Store": "_store",
+    "Traversal": "_traversal",
+    "correct_batch": "_correction",
+    "counterfactual": "_counterfactual",
+    "traverse": "_traversal",
     "Stability": "_stability",
     "attribute_genes": "_attribution",
     "diagnose": "_diagnose",
@@ -34,9 +48,12 @@ _OF_MODELS = {
 __all__ = [
     "METRICS",
     "Budget",
+    "Correction",
+    "Counterfactual",
     "Diagnosis",
     "Duplicate",
     "GenePrograms",
+    "GroupStatistics",
     "Leak",
     "Leakage",
     "Probing",
@@ -45,7 +62,11 @@ __all__ = [
     "ScoreRow",
     "ScoreTable",
     "Stability",
+    "Store",
+    "Traversal",
     "attribute_genes",
+    "correct_batch",
+    "counterfactual",
     "diagnose",
     "embed",
     "leakage",
@@ -54,6 +75,7 @@ __all__ = [
     "rotate",
     "score_disentanglement",
     "stability",
+    "traverse",
 ]
 
 

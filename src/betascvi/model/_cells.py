@@ -1,0 +1,110 @@
+"""Cells as a decoder needs them: covariates, library sizes and labels, in their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anndata import AnnData
+from scvi import REGISTRY_KEYS
+
+from betascvi.data import FACTORS_KEY
+from betascvi.model._handles import covariates_of, labels_registered
+
+if TYPE_CHECKING:
+    from betascvi.model._beta_scvi import BetaSCVI
+
+_CHUNK = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """What a model knows of some cells besides their counts."""
+
+    indices: np.ndarray
+    covariates: Mapping[str, np.ndarray]
+    """Name -> (cells,) codes or values of what the decoder is conditioned on."""
+    sizes: np.ndarray
+    """(cells,) library sizes, or size factors where they are registered; ones for a PCA."""
+    labels: Mapping[str, np.ndarray]
+    """Name -> (cells,) codes, numbers or angles of registered factors; missing is NaN."""
+
+
+def cells_of(
+    model: BetaSCVI,
+    adata: AnnData | None,
+    indices: Sequence[int] | np.ndarray | None,
+    *,
+    with_sizes: bool = True,
+) -> Cells:
+    """The cells ``indices`` of ``adata`` (all, of the training data, by default)."""
+    adata = model._validate_anndata(adata)
+    manager: Any = model.get_anndata_manager(adata, required=True)
+    rows = np.arange(adata.n_obs) if indices is None else np.asarray(indices)
+
+    def column(key: str) -> Any:
+        return manager.get_from_registry(key) if key in manager.data_registry else None
+
+    labels = {}
+    coded = column(FACTORS_KEY)
+    if coded is not None:
+        table = np.asarray(coded, dtype=float)[rows]
+        labels = {name: table[:, i] for i, name in enumerate(labels_registered(model))}
+    sizes = _sizes(model, column, rows) if with_sizes else np.ones(len(rows))
+    return Cells(rows, _covariates(model, column, rows), sizes, labels)
+
+
+def training_rows(model: BetaSCVI) -> np.ndarray | None:
+    """Positions of the training cells in ``model.adata``; None where they are not at hand."""
+    rows = getattr(model, "train_indices", None)
+    if model.adata is None or rows is None or not len(rows):
+        return None
+    rows = np.sort(np.asarray(rows, dtype=np.int64))
+    return rows if rows[-1] < model.adata.n_obs else None  # loaded with other cells
+
+
+def observed_sizes(x: Any, rows: np.ndarray) -> np.ndarray:
+    """(cells,) counts of each cell, a chunk at a time: ``x`` may be on disk."""
+    sizes = np.empty(len(rows))
+    order = np.argsort(rows, kind="stable")
+    for start in range(0, len(rows), _CHUNK):
+        chosen = order[start : start + _CHUNK]
+        wanted, back = np.unique(rows[chosen], return_inverse=True)
+        sizes[chosen] = np.asarray(x[wanted].sum(1), dtype=float).ravel()[back]
+    return sizes
+
+
+def is_of_embedding(model: BetaSCVI) -> bool:
+    """Whether the model was set up on an ``obsm`` matrix."""
+    return bool(model.module.is_embedding)
+
+
+def _sizes(model: BetaSCVI, column: Any, rows: np.ndarray) -> np.ndarray:
+    if is_of_embedding(model):
+        return np.ones(len(rows))
+    factors = column(REGISTRY_KEYS.SIZE_FACTOR_KEY)
+    if factors is not None:
+        return np.asarray(factors, dtype=float).ravel()[rows]
+    stored = column(REGISTRY_KEYS.OBSERVED_LIB_SIZE)
+    if stored is not None:  # of minified data, whose counts are gone
+        return np.asarray(stored, dtype=float).ravel()[rows]
+    return observed_sizes(column(REGISTRY_KEYS.X_KEY), rows)
+
+
+def _covariates(model: BetaSCVI, column: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
+    known = covariates_of(model)
+    found = {}
+    tables = {
+        "batch": column(REGISTRY_KEYS.BATCH_KEY),
+        "categorical": column(REGISTRY_KEYS.CAT_COVS_KEY),
+        "continuous": column(REGISTRY_KEYS.CONT_COVS_KEY),
+    }
+    place = dict.fromkeys(tables, 0)
+    for covariate in known:
+        table = np.asarray(tables[covariate.role])
+        values = table.reshape(len(table), -1)[rows, place[covariate.role]]
+        place[covariate.role] += 1
+        found[covariate.name] = values.astype(np.int64 if covariate.is_categorical else np.float32)
+    return found

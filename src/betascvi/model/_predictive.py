@@ -1,0 +1,110 @@
+"""What the model expects of cells at given positions, and counts drawn from it, in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.special import expit, gammainc, gammaincinv
+from scvi import REGISTRY_KEYS
+
+from betascvi.model._cells import is_of_embedding
+from betascvi.model._decoding import generative_inputs
+from betascvi.model._handles import covariates_of
+from betascvi.module import DECODED_KEY
+
+if TYPE_CHECKING:
+    from betascvi.model._beta_scvi import BetaSCVI
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictive:
+    """The likelihood of each cell and gene."""
+
+    mean: np.ndarray
+    """(cells, genes) expected expression, before zero inflation."""
+    dispersion: np.ndarray | None = None
+    """(genes,) or (cells, genes): inverse dispersion, or the deviation of a Gaussian."""
+    dropout: np.ndarray | None = None
+    """(cells, genes) probability of a zero of its own kind."""
+    is_gaussian: bool = False
+
+
+@torch.inference_mode()
+def predictive(
+    model: BetaSCVI, z: np.ndarray, sizes: np.ndarray, setting: Mapping[str, np.ndarray]
+) -> Predictive:
+    """Decode one chunk of cells under one setting (codes) of the covariates."""
+    module: Any = model.module
+    device = next(module.parameters()).device
+    inputs = generative_inputs(z, sizes, covariates_of(model), setting, slice(None))
+    inputs = {k: None if v is None else v.to(device) for k, v in inputs.items()}
+    decoded = module.generative(**inputs, as_distribution=False)[DECODED_KEY]
+    mean = module.likelihood.mean(decoded).cpu().numpy()
+    theta = decoded.log_dispersion
+    dropout = decoded.dropout_logits
+    loadings = _loadings(model)
+    return Predictive(
+        mean if loadings is None else loadings.to_genes(mean),
+        None if theta is None else theta.exp().cpu().numpy(),
+        None if dropout is None else expit(dropout.cpu().numpy()),
+        is_gaussian=is_of_embedding(model) or argument_is_normal(model),
+    )
+
+
+def argument_is_normal(model: BetaSCVI) -> bool:
+    """Whether the likelihood is a Gaussian, which draws no counts."""
+    return str(model.module.gene_likelihood) == "normal"
+
+
+def output_names(model: BetaSCVI, var_names: Sequence[str]) -> list[str]:
+    """Names of what comes out: genes, or the axes of an embedding without loadings."""
+    if not is_of_embedding(model) or _loadings(model) is not None:
+        return [str(name) for name in var_names]
+    return [f"axis_{i + 1}" for i in range(model.module.n_input)]
+
+
+def draw_pair(
+    one: Predictive, other: Predictive, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Counts of the same cells under two likelihoods, with the same randomness.
+
+    Both arms have their own distribution exactly. A negative binomial is a Poisson whose rate is
+    scaled by a gamma variate; both arms share its quantile, and the Poisson counts are coupled:
+    :math:`\lambda' < \lambda` keeps each count with probability :math:`\lambda' / \lambda`,
+    :math:`\lambda' > \lambda` adds a Poisson of the difference. Equal arms draw equal counts.
+    """
+    scale, other_scale = _shared_scales(one, other, rng)
+    rate = one.mean.astype(np.float64) * scale
+    other_rate = other.mean.astype(np.float64) * other_scale
+    counts = rng.poisson(rate)
+    kept = np.divide(other_rate, rate, out=np.ones_like(rate), where=rate > other_rate)
+    paired = rng.binomial(counts, kept) + rng.poisson(np.maximum(other_rate - rate, 0.0))
+    if one.dropout is not None and other.dropout is not None:
+        u = rng.random(rate.shape)
+        counts, paired = counts * (u >= one.dropout), paired * (u >= other.dropout)
+    return counts.astype(np.float32), paired.astype(np.float32)
+
+
+def _shared_scales(
+    one: Predictive, other: Predictive, rng: np.random.Generator
+) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Gamma variates of mean one for both arms, at the same quantiles."""
+    if one.dispersion is None or other.dispersion is None:
+        return 1.0, 1.0
+    theta = np.broadcast_to(one.dispersion, one.mean.shape).astype(np.float64)
+    scale = rng.standard_gamma(theta) / theta
+    if np.array_equal(one.dispersion, other.dispersion):
+        return scale, scale
+    other_theta = np.broadcast_to(other.dispersion, one.mean.shape).astype(np.float64)
+    quantile = np.clip(gammainc(theta, scale * theta), 1e-12, 1.0 - 1e-12)
+    moved = gammaincinv(other_theta, quantile) / other_theta
+    return scale, np.where(theta == other_theta, scale, moved)
+
+
+def _loadings(model: BetaSCVI) -> Any:
+    state = model.registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+    return state.get("loadings")

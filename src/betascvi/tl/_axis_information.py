@@ -1,0 +1,65 @@
+"""Which axes of a latent tell a factor, one axis at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2
+
+from betascvi.factors import (
+    CodedFactor,
+    Factor,
+    bin_codes,
+    code_factor,
+    contingency,
+    entropy,
+    mutual_information,
+)
+
+_N_BINS = 20
+_LEAST_SHARE = 0.05
+_FALSE_ALARM = 1e-3
+_MOST_LEVELS = 50
+
+
+def axis_shares(z: np.ndarray, factor: CodedFactor) -> tuple[np.ndarray, np.ndarray]:
+    r"""(axes,) share of a factor's entropy that each axis tells, and whether it is beyond chance.
+
+    :math:`(I(z_j; c) - I_{\mathrm{chance}}) / H(c)`, from 20 bins of equal width; beyond chance
+    where :math:`2 n I` passes the :math:`\chi^2` quantile of 0.1 % over all axes.
+    """
+    known = factor.known
+    codes, n_levels = factor.values[known].astype(int), len(factor.levels)
+    shares, is_beyond = np.zeros(z.shape[1]), np.zeros(z.shape[1], dtype=bool)
+    for axis in range(z.shape[1]):
+        table = contingency(bin_codes(z[known, axis], _N_BINS), codes, (_N_BINS, n_levels))
+        n_used = [int((table.sum(k) > 0).sum()) for k in (1, 0)]
+        freedom = max((n_used[0] - 1) * (n_used[1] - 1), 1)
+        information, n = mutual_information(table), table.sum()
+        of_factor = entropy(table.sum(0))
+        if of_factor > 0:
+            shares[axis] = max(0.0, information - freedom / (2.0 * n)) / of_factor
+        limit = chi2.ppf(1.0 - _FALSE_ALARM / z.shape[1], freedom)
+        is_beyond[axis] = 2.0 * n * information > limit
+    return shares, is_beyond
+
+
+def axes_that_carry(z: np.ndarray, factor: CodedFactor) -> np.ndarray:
+    """Positions of the axes that tell more than 5 % of a factor, and more than chance."""
+    shares, is_beyond = axis_shares(z, factor)
+    return np.flatnonzero(is_beyond & (shares > _LEAST_SHARE))
+
+
+def carried_by_axes(
+    z: np.ndarray, obs: pd.DataFrame, axes: np.ndarray, names: list[str]
+) -> pd.DataFrame:
+    """Share of every labelled column's entropy that each of these axes tells: axes x columns."""
+    columns = {}
+    for name in obs:
+        column = obs[name]
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            continue
+        coded = code_factor(column.astype(object), Factor(str(name), "categorical"))
+        if 2 <= len(coded.levels) <= _MOST_LEVELS:
+            columns[str(name)] = axis_shares(z[:, axes], coded)[0]
+    return pd.DataFrame(columns, index=[names[axis] for axis in axes])

@@ -1,0 +1,269 @@
+"""``tl.counterfactual``: the same cells, had a factor been another."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from betascvi import _keys
+from betascvi._errors import UnknownFactorError
+from betascvi.model import BetaSCVI
+from betascvi.model._cells import is_of_embedding
+from betascvi.model._predictive import argument_is_normal, draw_pair
+from betascvi.tl._counterfactual_record import Counterfactual
+from betascvi.tl._data_error import data_error, group_codes
+from betascvi.tl._encoded import Encoded, encode, obs_of_targets
+from betascvi.tl._group_effects import GroupStatistics, PairedMoments, group_frame
+from betascvi.tl._store import Store, as_store, chunks, opened
+from betascvi.tl._support import Support, support_of
+from betascvi.tl._targets import Targets, targets_of
+
+_OUTPUTS = ("mean", "counts", "statistics")
+_INTERVAL = (0.05, 0.95)
+
+
+def counterfactual(
+    model: BetaSCVI,
+    adata: AnnData,
+    changes: Mapping[str, Any],
+    indices: Sequence[int] | np.ndarray | None = None,
+    output: Literal["mean", "counts", "statistics"] | GroupStatistics = "mean",
+    n_samples: int | None = None,
+    seed: int = 0,
+    store: str | Path | Store = "memory",
+) -> Counterfactual:
+    r"""Expression of the same cells with some factors set to other values.
+
+    A cell is encoded once. What is changed is the block of the factor,
+
+    .. math:: z_k' = z_k + m_{\mathrm{target}} - m_{\mathrm{own}}
+
+    with its frozen anchors :math:`m` (an angle turns the block instead), or the covariate the
+    decoder is conditioned on, or both; all other axes, the cell's own offset within its level and
+    its library size stay. A cell set to its own level is its reconstruction, to the last bit.
+
+    Parameters
+    ----------
+    model
+        A trained model with a handle on each factor: an anchor, or a decoder covariate.
+    adata
+        Cells to change; those of the training, or others with the same genes.
+    changes
+        Factor to target: a level, a number, an angle in radians, one of them for each cell, or a
+        mixture, ``{"condition": {"ctrl": 1, "stim": 3}}``. Several factors change at once.
+    indices
+        Positions of, or a mask over, the cells to change; all by default.
+    output
+        ``"mean"``: expected counts. ``"counts"``: counts drawn from the predictive likelihood.
+        ``"statistics"``, or :class:`GroupStatistics`: group means and log-fold changes with
+        intervals, without any matrix of cells and genes.
+    n_samples
+        Posterior draws of each cell's position, the same before and after the change. By default
+        means and statistics stand at the posterior mean, and counts are one draw.
+    seed
+        Of every draw.
+    store
+        ``"memory"``, ``"sparse"``, the path of a zarr store, or :class:`Store`.
+
+    Returns
+    -------
+    The record; ``.to_anndata()`` has the cells, ``.to_frame()`` the statistics, and ``print``
+    says what was never seen in training.
+
+    Notes
+    -----
+    For ``"mean"`` with several draws, ``X`` is their mean and ``layers["low"]``, ``["high"]`` hold
+    the central 90 % of them. For ``"counts"`` further draws are ``layers["sample_2"]``... beside
+    ``layers["factual_2"]``...
+
+    The interval of a log-fold change covers the choice of cells, the posterior of each of them
+    and what the training cells of either arm leave open about a gene's mean. It does not cover a
+    model that is wrong: for a combination never seen in training, believe the warning first.
+
+    A counterfactual is causal only as far as the factor was assigned independently of all that
+    the latent does not hold.
+
+    Examples
+    --------
+    >>> stimulated = bs.tl.counterfactual(model, adata, {"condition": "stim"})
+    >>> stimulated.to_anndata().layers["factual"]
+    >>> by_type = bs.tl.GroupStatistics(groupby="cell_type")
+    >>> bs.tl.counterfactual(model, adata, {"condition": "stim"}, output=by_type).to_frame()
+    """
+    asked = as_store(store)
+    _refuse(model, output, n_samples, asked)
+    kind = output if isinstance(output, str) else "statistics"
+    n_draws = 1 if kind == "counts" and n_samples is None else n_samples
+    encoded = encode(model, adata, indices, with_sd=n_draws is not None)
+    targets = targets_of(model, changes, encoded.cells)
+    groups = GroupStatistics() if isinstance(output, str) else output
+    names = _group_names(encoded.obs, groups)
+    support = _support(encoded, targets, seed)
+    if kind == "statistics":
+        table = _statistics(encoded, targets, names, groups, n_draws, seed, asked.chunk_size)
+        return Counterfactual(
+            dict(changes), kind, len(encoded.obs), n_draws, support.seen, support.notes, None,
+            statistics=table,
+        )  # fmt: skip
+    return _matrices(encoded, targets, support, kind, n_draws, seed, asked, changes)
+
+
+def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -> None:
+    if not isinstance(output, GroupStatistics) and output not in _OUTPUTS:
+        raise ValueError(f"output is one of {_OUTPUTS} or GroupStatistics, got {output!r}.")
+    if n_samples is not None and n_samples < 1:
+        raise ValueError(f"n_samples is 1 at least, or None, got {n_samples!r}.")
+    if output == "counts" and (is_of_embedding(model) or argument_is_normal(model)):
+        raise ValueError(
+            "output='counts' draws counts, and this model's likelihood is a Gaussian; ask for "
+            "output='mean'."
+        )
+    is_statistics = isinstance(output, GroupStatistics) or output == "statistics"
+    if is_statistics and store.where != "memory":
+        raise ValueError(
+            f"settings contradict each other: statistics are small and come in the record, and "
+            f"store={str(store.where)!r} is for matrices."
+        )
+    if is_statistics and is_of_embedding(model):
+        raise ValueError(
+            "log-fold changes are of counts, and this model is of an embedding; ask for "
+            "output='mean'."
+        )
+    if output == "mean" and store.where == "sparse":
+        raise ValueError(
+            "settings contradict each other: expected counts are nowhere zero, so store='sparse' "
+            "would take twice the space; use 'memory', a zarr path, or output='counts'."
+        )
+    store.refuse_existing()
+
+
+def _support(encoded: Encoded, targets: Targets, seed: int) -> Support:
+    rng = np.random.default_rng(seed)
+    z = encoded.mean
+    support = support_of(encoded.model, targets, encoded.cells, z, rng)
+    for note in support.notes:
+        warnings.warn(note, UserWarning, stacklevel=3)
+    return support
+
+
+def _matrices(
+    encoded: Encoded,
+    targets: Targets,
+    support: Support,
+    output: Literal["mean", "counts"],
+    n_draws: int | None,
+    seed: int,
+    store: Store,
+    changes: Mapping[str, Any],
+) -> Counterfactual:
+    obs = obs_of_targets(encoded.obs, targets.words)
+    if support.distance is not None:
+        obs["distance_to_training"] = support.distance
+    skeleton = AnnData(obs=obs, var=pd.DataFrame(index=encoded.genes))
+    asked_for = {name: str(target) for name, target in changes.items()}
+    skeleton.uns[_keys.UNS] = {"counterfactual": asked_for, "output": output, "seed": seed}
+    is_counts = output == "counts"
+    make = _counts if is_counts else _means
+    with opened(store, skeleton, is_counts=is_counts) as sink:
+        for rows in chunks(len(obs), store.chunk_size):
+            sink.put(rows, make(encoded, targets, rows, n_draws, seed, store.factual))
+    return Counterfactual(
+        dict(changes), output, len(obs), n_draws, support.seen, support.notes,
+        None if store.path is not None else skeleton, store.path,
+    )  # fmt: skip
+
+
+def _means(
+    encoded: Encoded, targets: Targets, rows: slice, n_draws: int | None, seed: int, factual: bool
+) -> dict[str, np.ndarray]:
+    """Expected counts of one chunk, with the central 90 % of them over several draws."""
+    drawn, before = [], []
+    for sample in _samples(n_draws):
+        z = encoded.positions(sample, seed)
+        drawn.append(encoded.mixed(z, targets, rows))
+        if factual:
+            before.append(encoded.factual(z, rows).mean)
+    out = {"X": drawn[0] if len(drawn) == 1 else np.mean(drawn, axis=0)}
+    if factual:
+        out[_keys.FACTUAL] = before[0] if len(before) == 1 else np.mean(before, axis=0)
+    if len(drawn) > 1:
+        out["low"], out["high"] = np.quantile(drawn, _INTERVAL, axis=0)
+    return out
+
+
+def _counts(
+    encoded: Encoded, targets: Targets, rows: slice, n_draws: int | None, seed: int, factual: bool
+) -> dict[str, np.ndarray]:
+    """Drawn counts of one chunk, before and after with the same randomness."""
+    out: dict[str, np.ndarray] = {}
+    for sample in range(n_draws or 1):
+        z = encoded.positions(sample, seed)
+        rng = np.random.default_rng([seed, sample, rows.start, 1])
+        before = encoded.factual(z, rows)
+        shares = [arm.weight for arm in targets.arms]
+        of_cell = rng.choice(len(shares), rows.stop - rows.start, p=shares)
+        drawn = np.empty_like(before.mean)
+        state = rng.bit_generator.state
+        for k, arm in enumerate(targets.arms):
+            rng.bit_generator.state = state  # the same counts before, whichever arm
+            was, becomes = draw_pair(before, encoded.moved(z, targets, arm, rows), rng)
+            drawn[of_cell == k] = becomes[of_cell == k]
+        suffix = "" if sample == 0 else f"_{sample + 1}"
+        out["X" if sample == 0 else f"sample{suffix}"] = drawn
+        if factual:
+            out[f"{_keys.FACTUAL}{suffix}"] = was
+    return out
+
+
+def _statistics(
+    encoded: Encoded,
+    targets: Targets,
+    names: pd.MultiIndex | pd.Index,
+    asked: GroupStatistics,
+    n_draws: int | None,
+    seed: int,
+    chunk_size: int,
+) -> pd.DataFrame:
+    """Means and fold changes, from sums that never hold more than a chunk of cells."""
+    columns, n_cells = list(asked.columns), len(encoded.obs)
+    groups = group_codes(encoded.obs, columns, names) if columns else np.zeros(n_cells, dtype=int)
+    draws = []
+    for sample in _samples(n_draws):
+        z = encoded.positions(sample, seed)
+        moments = PairedMoments(len(names), len(encoded.genes))
+        for rows in chunks(n_cells, chunk_size):
+            before = _per_10k(encoded.factual(z, rows).mean)
+            moments.add(groups[rows], before, _per_10k(encoded.mixed(z, targets, rows)))
+        draws.append(moments)
+    of_data = data_error(encoded, targets, groups, names)
+    words = [" / ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in names]
+    return group_frame(words, encoded.genes, draws, of_data, asked.level)
+
+
+def _samples(n_draws: int | None) -> Sequence[int | None]:
+    return (None,) if n_draws is None else tuple(range(n_draws))
+
+
+def _group_names(obs: pd.DataFrame, asked: GroupStatistics) -> pd.MultiIndex | pd.Index:
+    columns = list(asked.columns)
+    for column in columns:
+        if column not in obs:
+            raise UnknownFactorError(
+                f"groupby {column!r} is no column of adata.obs; there are {list(obs)}."
+            )
+    if not columns:
+        return pd.Index(["all cells"])
+    known = obs[columns].dropna().astype(str).drop_duplicates().sort_values(columns)
+    if len(columns) > 1:
+        return pd.MultiIndex.from_frame(known)
+    return pd.Index(known[columns[0]], name=columns[0])
+
+
+def _per_10k(mean: np.ndarray) -> np.ndarray:
+    return mean * (1e4 / mean.sum(1, keepdims=True, dtype=np.float64))

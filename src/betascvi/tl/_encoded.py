@@ -1,0 +1,119 @@
+"""Some cells, encoded once, to be decoded under as many settings as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from betascvi._errors import TrainingError, UnknownFactorError
+from betascvi.model import BetaSCVI
+from betascvi.model._cells import Cells, cells_of
+from betascvi.model._predictive import Predictive, output_names, predictive
+from betascvi.tl._targets import Arm, Targets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """Posteriors of cells, and what else their reconstruction takes."""
+
+    model: BetaSCVI
+    cells: Cells
+    mean: np.ndarray
+    """(cells, axes)"""
+    sd: np.ndarray | None
+    """(cells, axes); None where only means were asked for."""
+    obs: pd.DataFrame
+    genes: list[str]
+
+    def positions(self, sample: int | None, seed: int) -> np.ndarray:
+        """(cells, axes): posterior means, or the same draw whenever it is asked for."""
+        if sample is None or self.sd is None:
+            return self.mean
+        noise = np.random.default_rng([seed, sample]).standard_normal(self.mean.shape)
+        return (self.mean + self.sd * noise).astype(self.mean.dtype)
+
+    def factual(self, z: np.ndarray, rows: slice) -> Predictive:
+        """What the model expects of a chunk of cells as they are."""
+        setting = {name: values[rows] for name, values in self.cells.covariates.items()}
+        return predictive(self.model, z[rows], self.cells.sizes[rows], setting)
+
+    def moved(self, z: np.ndarray, targets: Targets, arm: Arm, rows: slice) -> Predictive:
+        """What it expects of the same cells in one arm of the targets."""
+        positions, setting = targets.placed(z[rows], self.cells, arm, rows)
+        return predictive(self.model, positions, self.cells.sizes[rows], setting)
+
+    def mixed(self, z: np.ndarray, targets: Targets, rows: slice) -> np.ndarray:
+        """(cells, genes) expected expression, averaged over the arms by their shares."""
+        if len(targets.arms) == 1:
+            return self.moved(z, targets, targets.arms[0], rows).mean
+        return np.asarray(
+            sum(a.weight * self.moved(z, targets, a, rows).mean for a in targets.arms),
+            dtype=np.float32,
+        )
+
+
+def encode(
+    model: BetaSCVI,
+    adata: AnnData,
+    indices: Sequence[int] | np.ndarray | None,
+    *,
+    with_sd: bool = False,
+) -> Encoded:
+    """Encode the chosen cells; the network reads their counts once."""
+    if not model.is_trained:
+        raise TrainingError("the model is not trained; call model.train() first.")
+    rows = chosen_rows(adata, indices)
+    cells = cells_of(model, adata, rows)
+    # the counts of all cells in order are read in larger pieces than of chosen ones
+    given = None if len(rows) == adata.n_obs and (np.diff(rows) == 1).all() else rows.tolist()
+    if with_sd:
+        mean, variance = model.get_latent_representation(adata, given, return_dist=True)
+        sd = np.sqrt(variance)
+    else:
+        mean, sd = np.asarray(model.get_latent_representation(adata, given)), None
+    model.module.eval()
+    obs = adata.obs.iloc[rows]
+    obs = obs[[name for name in obs if not str(name).startswith("_scvi")]].copy()
+    return Encoded(model, cells, mean, sd, obs, output_names(model, adata.var_names))
+
+
+def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    """Positions of the chosen cells: all, those of a mask, or as given."""
+    if indices is None:
+        rows = np.arange(adata.n_obs)
+    else:
+        rows = np.asarray(indices)
+        if rows.dtype == bool:
+            if rows.shape != (adata.n_obs,):
+                raise ValueError(
+                    f"indices is a mask of {rows.size} values for {adata.n_obs} cells; give one "
+                    "for each cell, or positions."
+                )
+            rows = np.flatnonzero(rows)
+        if rows.size and rows.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices are positions of cells or a mask, got {rows.dtype}; positions of names "
+                "are adata.obs_names.get_indexer(names)."
+            )
+    if rows.size == 0:
+        raise ValueError("no cell is chosen: indices is empty, or the AnnData is.")
+    if rows.min() < -adata.n_obs or rows.max() >= adata.n_obs:
+        raise UnknownFactorError(
+            f"indices go from {rows.min()} to {rows.max()}; there are {adata.n_obs} cells."
+        )
+    return np.where(rows < 0, rows + adata.n_obs, rows).astype(np.int64)
+
+
+def obs_of_targets(obs: pd.DataFrame, words: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """``obs`` with the settings asked for, and what the cells were as ``<factor>_factual``."""
+    out = obs.copy()
+    for name, values in words.items():
+        if name in out:
+            out[f"{name}_factual"] = out[name]
+        is_text = values.dtype == object
+        out[name] = pd.Categorical(values.astype(str)) if is_text else values.astype(float)
+    return out

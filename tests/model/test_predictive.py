@@ -1,0 +1,67 @@
+"""Counts drawn in pairs: each arm from its own distribution, and as alike as they can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from betascvi.model._predictive import Predictive, draw_pair
+
+N = 20_000
+
+
+def arm(mean: float, theta: float | None, dropout: float | None = None) -> Predictive:
+    return Predictive(
+        np.full((N, 1), mean, dtype=np.float32),
+        None if theta is None else np.full((N, 1), theta, dtype=np.float32),
+        None if dropout is None else np.full((N, 1), dropout),
+    )
+
+
+def distance_to(drawn: np.ndarray, mean: float, theta: float | None, dropout: float) -> float:
+    """Largest gap of the distribution functions."""
+    at = np.arange(200)
+    if theta is None:
+        expected = stats.poisson(mean).cdf(at)
+    else:
+        expected = stats.nbinom(theta, theta / (theta + mean)).cdf(at)
+    expected = dropout + (1 - dropout) * expected
+    return float(np.abs((drawn <= at).mean(0) - expected).max())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param((2.0, 1.5, None), (5.0, 1.5, None), id="more"),
+        pytest.param((5.0, 1.5, None), (0.5, 1.5, None), id="less"),
+        pytest.param((2.0, 1.5, None), (2.0, 0.4, None), id="another dispersion"),
+        pytest.param((2.0, None, None), (3.0, None, None), id="Poisson"),
+        pytest.param((2.0, 1.5, 0.2), (3.0, 1.5, 0.6), id="zero inflation"),
+    ],
+)
+def test_each_arm_has_its_own_distribution(
+    one: tuple[float, float | None, float | None], other: tuple[float, float | None, float | None]
+) -> None:
+    drawn = draw_pair(arm(*one), arm(*other), np.random.default_rng(0))
+
+    gaps = [
+        distance_to(counts, mean, theta, dropout or 0.0)
+        for counts, (mean, theta, dropout) in zip(drawn, (one, other), strict=True)
+    ]
+    assert max(gaps) < 0.015  # 1.63 / sqrt(20,000) is the 1 % point of Kolmogorov's statistic
+
+
+def test_equal_arms_draw_equal_counts() -> None:
+    first, second = draw_pair(arm(3.0, 0.8, 0.1), arm(3.0, 0.8, 0.1), np.random.default_rng(1))
+
+    np.testing.assert_array_equal(first, second)
+
+
+def test_pairs_differ_less_than_separate_draws_do() -> None:
+    rng = np.random.default_rng(2)
+
+    first, second = draw_pair(arm(3.0, 1.0), arm(3.3, 1.0), rng)
+    alone, _ = draw_pair(arm(3.3, 1.0), arm(3.3, 1.0), rng)
+
+    assert (second - first).var() < 0.2 * (alone - first).var()

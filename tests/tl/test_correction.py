@@ -1,0 +1,167 @@
+"""Batch correction: by a covariate of the decoder, by axes found, and what each of them says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import betascvi as bs
+from betascvi import BetaSCVI
+from betascvi._errors import FactorError, UnknownFactorError
+from betascvi.factors import Factor, code_factor
+from betascvi.tl._axis_information import axes_that_carry, axis_shares
+
+QUICK: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
+BATCHES = ["batch_0", "batch_1", "batch_2"]
+
+
+@pytest.fixture(scope="module")
+def atlas() -> AnnData:
+    from betascvi.datasets import Levels, Sequencing, simulated_atlas
+
+    return simulated_atlas(
+        n_cells=400, n_genes=60, seed=0, levels=Levels(n_cell_types=3, n_donors=4),
+        sequencing=Sequencing(counts_per_gene=2.0),
+    )  # fmt: skip
+
+
+def fitted(adata: AnnData, **setup: Any) -> BetaSCVI:
+    BetaSCVI.setup_anndata(adata, layer="counts", **setup)
+    model = BetaSCVI(adata, n_hidden=16, n_latent=4)
+    model.train(**QUICK)
+    return model
+
+
+@pytest.fixture(scope="module")
+def conditioned(atlas: AnnData) -> BetaSCVI:
+    return fitted(atlas.copy(), batch_key="batch")
+
+
+@pytest.fixture(scope="module")
+def undeclared(atlas: AnnData) -> BetaSCVI:
+    return fitted(atlas.copy())
+
+
+def test_expression_at_a_reference_batch_is_the_counterfactual_to_it(
+    conditioned: BetaSCVI,
+) -> None:
+    found = bs.tl.correct_batch(conditioned, conditioned.adata, to="batch_1").to_anndata()
+
+    moved = bs.tl.counterfactual(conditioned, conditioned.adata, {"batch": "batch_1"})
+    np.testing.assert_array_equal(found.X, moved.to_anndata().X)
+
+
+def test_expression_is_averaged_over_all_batches_unless_told(conditioned: BetaSCVI) -> None:
+    found = bs.tl.correct_batch(conditioned, conditioned.adata)
+
+    z = conditioned.get_latent_representation()
+    sizes = np.asarray(conditioned.adata.layers["counts"].sum(1)).ravel()
+    np.testing.assert_allclose(
+        found.to_anndata().X, conditioned.decode(z, library_size=sizes), rtol=1e-4
+    )
+    np.testing.assert_array_equal(found.latent, z)
+    assert found.via == "covariate"
+    assert "conditioned" in str(found)
+
+
+def test_corrected_expression_no_longer_depends_on_the_batch_a_cell_came_from(
+    conditioned: BetaSCVI,
+) -> None:
+    adata = conditioned.adata.copy()
+    renamed = adata.copy()
+    renamed.obs["batch"] = pd.Categorical(np.roll(adata.obs["batch"].to_numpy(), 1), BATCHES)
+
+    first, second = (
+        bs.tl.correct_batch(conditioned, cells).to_anndata().X for cells in (adata, renamed)
+    )
+
+    np.testing.assert_allclose(first, second, rtol=1e-4)
+
+
+def test_axes_that_carry_an_undeclared_batch_are_found_named_and_held(
+    undeclared: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata = undeclared.adata
+    z = np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32)
+    z[:, 2] += 3.0 * adata.obs["batch"].cat.codes.to_numpy()
+    z[:, 2] += 2.0 * (adata.obs["condition"] == "stim").to_numpy()
+    monkeypatch.setattr(BetaSCVI, "get_latent_representation", lambda *_, **__: z)
+
+    with pytest.warns(UserWarning, match=r"free_3.*condition"):
+        found = bs.tl.correct_batch(undeclared, adata)
+
+    assert (found.via, found.dropped) == ("axes", ("free_3",))
+    np.testing.assert_array_equal(found.latent, z[:, [0, 1, 3]])
+    held = z.copy()
+    held[:, 2] = z[:, 2].mean()
+    sizes = np.asarray(adata.layers["counts"].sum(1)).ravel()
+    np.testing.assert_allclose(
+        found.to_anndata().X, undeclared.decode(held, library_size=sizes), rtol=1e-4
+    )
+    assert found.carried is not None
+    assert found.carried.loc["free_3", "batch"] > 0.5
+    assert found.shares[1] < 0.05 < found.shares[0]
+
+
+def test_no_axis_is_dropped_for_a_batch_that_none_tells(
+    undeclared: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = np.random.default_rng(1).normal(size=(400, 4)).astype(np.float32)
+    monkeypatch.setattr(BetaSCVI, "get_latent_representation", lambda *_, **__: z)
+
+    with pytest.warns(UserWarning, match="nothing was left out"):
+        found = bs.tl.correct_batch(undeclared, undeclared.adata)
+
+    assert found.dropped == ()
+    np.testing.assert_array_equal(found.latent, z)
+
+
+def test_noise_carries_a_factor_as_often_as_the_false_alarm_rate_says() -> None:
+    rng = np.random.default_rng(0)
+    labels = pd.Series(rng.integers(0, 4, 300).astype(str))
+    coded = code_factor(labels, Factor("batch"))
+
+    alarms = [len(axes_that_carry(rng.normal(size=(300, 5)), coded)) for _ in range(40)]
+
+    assert sum(alarms) <= 1
+
+
+def test_an_axis_that_is_the_factor_tells_all_of_it() -> None:
+    codes = np.repeat([0, 1, 2], 200)
+    coded = code_factor(pd.Series(codes.astype(str)), Factor("batch"))
+
+    shares, is_beyond = axis_shares(codes[:, None].astype(float), coded)
+
+    assert shares[0] == pytest.approx(1.0, abs=0.01)
+    assert is_beyond[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"factor": "bach"}, UnknownFactorError, "did you mean 'batch'"),
+        ({"to": "batch_7"}, UnknownFactorError, "has no level 'batch_7'"),
+        ({"to": "free mean"}, FactorError, "covariate of the decoder"),
+        ({"store": "sparse"}, ValueError, "nowhere zero"),
+        ({"factor": "condition", "to": "stim"}, FactorError, "leave to= out"),
+        ({"indices": []}, ValueError, "no cell is chosen"),
+    ],
+)
+def test_bad_input_is_refused(
+    conditioned: BetaSCVI, arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        bs.tl.correct_batch(conditioned, conditioned.adata, **arguments)
+
+
+def test_a_batch_key_of_another_name_is_offered(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    adata.obs = adata.obs.rename(columns={"batch": "plate"})
+    BetaSCVI.setup_anndata(adata, layer="counts", batch_key="plate")
+
+    with pytest.raises(UnknownFactorError, match="batch_key is 'plate'"):
+        bs.tl.correct_batch(BetaSCVI(adata, n_hidden=8, n_latent=3), adata)

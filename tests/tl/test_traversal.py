@@ -1,0 +1,163 @@
+"""Traversals: the path, what is held, and the genes that follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import betascvi as bs
+from betascvi import BetaSCVI
+from betascvi._errors import UnknownFactorError
+from betascvi.model._block_moves import BlockMove
+from betascvi.tl import _traversal_path
+from betascvi.tl._traversal_path import path_along
+
+QUICK: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
+SIMPLEX = np.array([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.9]])
+
+
+@pytest.fixture(scope="module")
+def model() -> BetaSCVI:
+    from betascvi.datasets import Levels, Sequencing, simulated_atlas
+
+    adata = simulated_atlas(
+        n_cells=400, n_genes=60, seed=0, levels=Levels(n_cell_types=3, n_donors=4),
+        sequencing=Sequencing(counts_per_gene=2.0),
+    )  # fmt: skip
+    BetaSCVI.setup_anndata(adata, layer="counts", batch_key="batch")
+    fitted = BetaSCVI(adata, n_hidden=16, n_latent=4)
+    fitted.train(**QUICK)
+    return fitted
+
+
+def block(kind: Any, **more: Any) -> BlockMove:
+    given: dict[str, Any] = {
+        "anchors": SIMPLEX, "share": np.ones(3) / 3, "levels": ("a", "b", "c"),
+        "axes": slice(0, 2), **more,
+    }  # fmt: skip
+    return BlockMove("dose", kind, **given)
+
+
+def with_block(monkeypatch: pytest.MonkeyPatch, move: BlockMove) -> None:
+    monkeypatch.setattr(_traversal_path, "block_moves", lambda _: {move.name: move})
+
+
+def test_one_cell_goes_along_the_axis_and_keeps_everything_else(model: BetaSCVI) -> None:
+    found = bs.tl.traverse(model, model.adata, axis=2, span=(-2, 2), at=7, n_steps=3)
+
+    z = np.repeat(model.get_latent_representation()[[7]], 3, axis=0)
+    z[:, 2] = [-2.0, 0.0, 2.0]
+    batch = str(model.adata.obs["batch"].iloc[7])
+    np.testing.assert_allclose(found.expression, model.decode(z, {"batch": batch}), rtol=1e-4)
+    np.testing.assert_array_equal(found.steps, [-2, 0, 2])
+    assert (found.axis, found.kind, found.n_cells) == ("free_3", "line", 1)
+
+
+def test_genes_are_ranked_by_the_size_of_their_effect_with_cells_around_it(
+    model: BetaSCVI,
+) -> None:
+    found = bs.tl.traverse(model, model.adata, axis=0)
+
+    sizes = found.effects["effect"].abs().to_numpy()
+    assert (np.diff(sizes) <= 0).all()
+    assert (found.effects["low"] <= found.effects["high"]).all()
+    inside = found.effects["effect"].between(found.effects["low"], found.effects["high"])
+    assert inside.mean() > 0.9
+    assert len(found.top(5)) == 5
+    assert found.to_frame().shape == (7, 60)
+
+
+def test_the_effect_of_a_cell_is_the_log_ratio_of_its_ends(model: BetaSCVI) -> None:
+    found = bs.tl.traverse(model, model.adata, axis=1, at=str(model.adata.obs_names[3]))
+
+    ends = np.log2(1 + found.expression[[0, -1]])
+    expected = dict(zip(found.genes, ends[1] - ends[0], strict=True))
+    np.testing.assert_allclose(
+        found.effects["effect"], [expected[gene] for gene in found.effects.index], atol=1e-4
+    )
+
+
+def test_a_group_is_the_mean_of_its_cells(model: BetaSCVI) -> None:
+    in_group = np.flatnonzero(model.adata.obs["cell_type"] == "type_1")
+
+    found = bs.tl.traverse(model, model.adata, axis=0, at={"cell_type": "type_1"})
+
+    alone = [bs.tl.traverse(model, model.adata, axis=0, at=int(i)).expression for i in in_group[:3]]
+    assert found.n_cells == min(len(in_group), 200)
+    assert found.start == "cell_type=type_1"
+    assert alone[0].shape == found.expression.shape
+
+
+def test_a_line_in_a_block_goes_through_standard_deviations_of_the_number(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_block(monkeypatch, block("continuous", axes=slice(0, 1), scale=(10.0, 2.0)))
+
+    path = path_along(model, "dose", (-1.0, 1.0), 3)
+
+    assert path.labels == ("8", "10", "12")
+    np.testing.assert_array_equal(path.at(np.full((2, 4), 9.0), 2), [[1, 9, 9, 9]] * 2)
+
+
+def test_levels_are_visited_one_after_the_other(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_block(monkeypatch, block("categorical"))
+
+    path = path_along(model, 1, (-3.0, 3.0), 7)  # an axis of the block stands for the block
+
+    z = np.zeros((1, 4))
+    assert [label for label in path.labels if label] == ["a", "b", "c"]
+    np.testing.assert_allclose(path.at(z, 0)[0, :2], SIMPLEX[0])
+    np.testing.assert_allclose(path.at(z, 2)[0, :2], (SIMPLEX[0] + SIMPLEX[1]) / 2)
+    np.testing.assert_allclose(path.at(z, 4)[0, :2], SIMPLEX[1])
+    np.testing.assert_allclose(path.at(z, 8)[0, :2], SIMPLEX[2])
+
+
+def test_a_circle_comes_back_to_where_it_began(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_block(monkeypatch, block("circular", levels=()))
+
+    found = bs.tl.traverse(model, model.adata, axis="dose", at=0, n_steps=9)
+
+    assert found.kind == "circle"
+    np.testing.assert_allclose(found.expression[0], found.expression[-1], rtol=1e-3)
+    assert (found.effects["effect"] >= 0).all()
+
+
+def test_gene_sets_are_scored_at_every_step(model: BetaSCVI) -> None:
+    first = bs.tl.traverse(model, model.adata, axis=0)
+    rising = list(first.effects.query("effect > 0").index[:5])
+
+    found = bs.tl.traverse(model, model.adata, axis=0, gene_sets={"rising": rising})
+
+    assert found.scores is not None
+    assert found.scores["rising"].iloc[-1] > found.scores["rising"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"axis": 4}, UnknownFactorError, "go from 0 to 3"),
+        ({"axis": "free_9"}, UnknownFactorError, "no axis 'free_9'"),
+        ({"axis": 0, "span": (3, -3)}, ValueError, "a lower and a higher"),
+        ({"axis": 0, "n_steps": 1}, ValueError, "2 at least"),
+        ({"axis": 0, "at": 400}, UnknownFactorError, "no cell 400"),
+        ({"axis": 0, "at": {"celltype": "B"}}, UnknownFactorError, "no column"),
+        ({"axis": 0, "at": {"cell_type": "B"}}, ValueError, "fits none"),
+        ({"axis": 0, "gene_sets": {"ifn": ["ISG15"]}}, UnknownFactorError, "none of the 1 genes"),
+    ],
+)
+def test_bad_input_is_refused(
+    model: BetaSCVI, arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        bs.tl.traverse(model, model.adata, **arguments)
+
+
+def test_a_free_axis_of_several_seeds_is_refused(model: BetaSCVI) -> None:
+    with pytest.raises(ValueError, match="is not that of another"):
+        bs.tl.traverse([model, model], model.adata, axis=0)

@@ -1,0 +1,128 @@
+"""Counterfactuals, correction and traversals of a model with factors anchored in blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from anndata import AnnData
+
+import betascvi as bs
+from betascvi import BetaSCVI
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(bs, "Anchor"), reason="this version has no named blocks"
+)
+
+QUICK: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
+PHASE = bs.Factor("phase_angle", kind="circular")
+
+
+@pytest.fixture(scope="module")
+def atlas() -> AnnData:
+    from betascvi.datasets import Levels, Sequencing, simulated_atlas
+
+    adata = simulated_atlas(
+        n_cells=400, n_genes=60, seed=0, levels=Levels(n_cell_types=3, n_donors=4),
+        sequencing=Sequencing(counts_per_gene=2.0),
+    )  # fmt: skip
+    adata.obs["age"] = np.random.default_rng(0).normal(50.0, 10.0, size=400)
+    return adata
+
+
+@pytest.fixture(scope="module")
+def model(atlas: AnnData) -> BetaSCVI:
+    BetaSCVI.setup_anndata(
+        atlas, layer="counts", factor_keys=["condition", "batch", "cell_type", "age", PHASE]
+    )
+    fitted = BetaSCVI(
+        atlas, n_hidden=16, n_latent=3, anchors=["condition", "batch", "age", "phase_angle"]
+    )
+    fitted.train(**QUICK)
+    return fitted
+
+
+@pytest.mark.parametrize("factor", ["condition", "batch", "age", "phase_angle"])
+@pytest.mark.parametrize("output", ["mean", "counts"])
+def test_a_cell_set_to_its_own_value_is_its_reconstruction_exactly(
+    model: BetaSCVI, atlas: AnnData, factor: str, output: Any
+) -> None:
+    changes = {factor: atlas.obs[factor].to_numpy()}
+
+    found = bs.tl.counterfactual(model, atlas, changes, output=output).to_anndata()
+
+    np.testing.assert_array_equal(found.X, found.layers["factual"])
+
+
+def test_only_the_block_of_the_factor_moves_and_by_the_difference_of_its_anchors(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    found = bs.tl.counterfactual(model, atlas, {"condition": "stim"}).to_anndata()
+
+    z = model.get_latent_representation().copy()
+    is_control = (atlas.obs["condition"] == "control").to_numpy()
+    z[is_control, model.blocks["condition"]] += 2.0  # two levels stand 2 apart, on one axis
+    down = model.get_latent_representation().copy()
+    down[is_control, model.blocks["condition"]] -= 2.0
+    sizes = np.asarray(atlas.layers["counts"].sum(1)).ravel()
+    gaps = [np.abs(found.X - model.decode(moved, library_size=sizes)).max() for moved in (z, down)]
+    assert min(gaps) < 1e-3
+
+
+def test_a_batch_is_left_out_of_the_latent_by_its_name(model: BetaSCVI, atlas: AnnData) -> None:
+    found = bs.tl.correct_batch(model, atlas)
+
+    np.testing.assert_array_equal(found.latent, model.get_latent_representation(drop=["batch"]))
+    assert found.via == "block"
+    assert found.dropped == ("batch_1", "batch_2")
+
+
+def test_the_free_mean_lies_between_all_batches_and_is_the_same_for_all(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    found = bs.tl.correct_batch(model, atlas, to="free mean").to_anndata()
+
+    z = model.get_latent_representation().copy()
+    moved = bs.tl.traverse(model, atlas, axis="batch", at=0)
+    assert moved.labels[0] == "batch_0"
+    assert found.X.shape == (len(z), 60)
+    assert np.abs(found.X - found.layers["factual"]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("axis", "kind"), [("condition", "levels"), ("age", "line"), ("phase_angle", "circle")]
+)
+def test_blocks_are_traversed_by_the_name_of_their_factor(
+    model: BetaSCVI, atlas: AnnData, axis: str, kind: str
+) -> None:
+    found = bs.tl.traverse([model, model], atlas, axis=axis)
+
+    assert (found.axis, found.kind, found.n_models) == (axis, kind, 2)
+    np.testing.assert_allclose(found.effects["sd_over_models"], 0.0, atol=1e-6)
+
+
+def test_a_factor_that_is_registered_and_not_anchored_has_no_handle(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    with pytest.raises(ValueError, match=r"no handle on 'cell_type'.*anchors=\['cell_type'\]"):
+        bs.tl.counterfactual(model, atlas, {"cell_type": "type_1"})
+
+
+def test_a_nested_factor_takes_its_parent_along_and_a_contradiction_is_refused() -> None:
+    nested = bs.datasets.simulated_atlas(n_cells=300, n_genes=60, design="nested", seed=0)
+    BetaSCVI.setup_anndata(nested, layer="counts", factor_keys=["batch", "donor"])
+    model = BetaSCVI(
+        nested, n_hidden=16, n_latent=3, anchors=["batch", bs.Anchor("donor", within="batch")]
+    )
+    model.train(**QUICK | {"max_epochs": 1})
+    donor = str(nested.obs["donor"].iloc[0])
+    home = str(nested.obs["batch"].iloc[0])
+    other = next(b for b in nested.obs["batch"].cat.categories if b != home)
+
+    alone = bs.tl.counterfactual(model, nested, {"donor": donor}).to_anndata()
+    both = bs.tl.counterfactual(model, nested, {"donor": donor, "batch": home}).to_anndata()
+
+    np.testing.assert_array_equal(alone.X, both.X)
+    with pytest.raises(ValueError, match="contradict"):
+        bs.tl.counterfactual(model, nested, {"donor": donor, "batch": other})
