@@ -1,5 +1,7 @@
 """Plots: records in, matplotlib Axes out; saving and showing are the caller's."""
 
+from betascvi.pl._correction import correction
+from betascvi.pl._counterfactual import counterfactual
 from betascvi.pl._diagnosis import diagnosis
 from betascvi.pl._latent import latent
 from betascvi.pl._leakage import leakage
@@ -8,8 +10,11 @@ from betascvi.pl._programs import programs
 from betascvi.pl._rate_distortion import rate_distortion
 from betascvi.pl._scores import scores
 from betascvi.pl._training import training
+from betascvi.pl._traversal import traversal
 
 __all__ = [
+    "correction",
+    "counterfactual",
     "diagnosis",
     "latent",
     "leakage",
@@ -18,4 +23,5 @@ __all__ = [
     "rate_distortion",
     "scores",
     "training",
+    "traversal",
 ]

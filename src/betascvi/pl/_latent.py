@@ -60,7 +60,7 @@ def latent(
     order = np.random.default_rng(0).permutation(adata.n_obs)
     size = float(np.clip(8000 / adata.n_obs, 1.0, 20.0))
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    draw = _numbers if is_number else _levels
+    draw = _numbers if is_number else draw_levels
     draw(ax, positions[order], values.iloc[order], size, "twilight" if is_circular else "viridis")
     names = _axis_names(adata, basis, axes)
     ax.set(xlabel=names[0], ylabel=names[1], xticks=[], yticks=[])
@@ -89,7 +89,10 @@ def _axis_names(adata: AnnData, basis: str, axes: tuple[int, int]) -> list[str]:
     return [str(written[axis]) for axis in axes]
 
 
-def _levels(ax: Axes, z: np.ndarray, values: pd.Series, size: float, _colours: str) -> None:
+def draw_levels(
+    ax: Axes, z: np.ndarray, values: pd.Series, size: float, _colours: str = ""
+) -> None:
+    """Cells at positions ``z``, coloured by level, with a legend beside them."""
     categories = values.astype("category").cat
     if len(categories.categories) > _MOST_LEVELS:
         raise ValueError(

@@ -1,0 +1,150 @@
+"""``pl.counterfactual``: what a change of a factor does to genes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from scipy import sparse
+
+from betascvi import _keys
+from betascvi.pl._palette import INK
+from betascvi.pl._series import PALE, plain, series_colour
+
+
+class CounterfactualRecord(Protocol):
+    """What ``bs.tl.counterfactual`` gives."""
+
+    changes: Mapping[str, Any]
+    n_cells: int
+    statistics: pd.DataFrame | None
+
+    def to_anndata(self) -> AnnData:
+        """The cells."""
+
+
+def counterfactual(
+    record: CounterfactualRecord,
+    n_genes: int = 12,
+    groups: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a counterfactual: log-fold changes of groups, or gene means before and after.
+
+    Parameters
+    ----------
+    record
+        What ``bs.tl.counterfactual`` gave.
+    n_genes
+        Genes to name: those that change most, in any of the groups.
+    groups
+        Groups to draw, of ``output="statistics"``; all by default.
+    ax
+        Axes to draw into; ``None`` makes a figure.
+
+    Returns
+    -------
+    The axes. Statistics: a point and an interval for each gene and group. Cells: mean expression
+    of every gene as it is and as it would be, with the genes that change most named.
+    """
+    if record.statistics is not None:
+        drawn = _forest(record.statistics, n_genes, groups, ax)
+    else:
+        drawn = _scatter(record.to_anndata(), n_genes, ax)
+    asked = ", ".join(f"{name} → {_short(target)}" for name, target in record.changes.items())
+    drawn.set_title(f"{asked} ({record.n_cells} cells)", loc="left", size=10)
+    return drawn
+
+
+def _short(target: Any) -> str:
+    if isinstance(target, Mapping):
+        return " + ".join(f"{weight:g} {level}" for level, weight in target.items())
+    return str(target) if np.ndim(target) == 0 else "one a cell"
+
+
+def _forest(
+    frame: pd.DataFrame, n_genes: int, groups: Sequence[str] | None, ax: Axes | None
+) -> Axes:
+    shown = [str(g) for g in (frame["group"].unique() if groups is None else groups)]
+    unknown = sorted(set(shown) - set(frame["group"].astype(str)))
+    if unknown:
+        raise ValueError(f"no group {unknown[0]!r}; there are {list(frame['group'].unique())}.")
+    frame = frame[frame["group"].astype(str).isin(shown)]
+    sure = frame[["low", "high"]].abs().min(axis=1).where(frame["low"] * frame["high"] > 0, 0.0)
+    largest = sure.groupby(frame["gene"], observed=True).max().nlargest(n_genes)
+    height = 1.2 + 0.32 * len(largest) * max(1.0, 0.4 * len(shown))
+    if ax is None:
+        ax = plt.subplots(figsize=(5.6, min(height, 14)), layout="constrained")[1]
+    offsets = np.linspace(-0.3, 0.3, len(shown)) if len(shown) > 1 else [0.0]
+    for k, (group, offset) in enumerate(zip(shown, offsets, strict=True)):
+        of_group = frame[frame["group"].astype(str) == group].set_index("gene").loc[largest.index]
+        rows = np.arange(len(largest)) + offset
+        middle = of_group["log2_fold_change"]
+        ends = [middle - of_group["low"], of_group["high"] - middle]
+        ax.errorbar(
+            middle, rows, xerr=ends, fmt="o", ms=4, lw=1.4, color=series_colour(k),
+            label=f"{group} (n = {of_group['n_cells'].iloc[0]})",
+        )  # fmt: skip
+    ax.set_yticks(np.arange(len(largest)), [str(gene) for gene in largest.index])
+    ax.invert_yaxis()
+    ax.axvline(0.0, color="0.4", lw=0.8)
+    ax.set_xlabel("log2-fold change of the mean, with its interval")
+    plain(ax)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def _scatter(cells: AnnData, n_genes: int, ax: Axes | None) -> Axes:
+    if _keys.FACTUAL not in cells.layers:
+        raise ValueError(
+            "this counterfactual was stored without the reconstruction, so there is nothing to "
+            "compare with; make it with Store(..., factual=True)."
+        )
+    before, after = (_per_10k(m) for m in (cells.layers[_keys.FACTUAL], cells.X))
+    if ax is None:
+        ax = plt.subplots(figsize=(4.6, 4.4), layout="constrained")[1]
+    change = after - before
+    top = np.argsort(-np.abs(change))[:n_genes]
+    ax.axline((0.0, 0.0), slope=1.0, color="0.4", lw=0.8)
+    ax.plot(before, after, "o", ms=3, color=PALE, mew=0)
+    colours = np.where(change[top] > 0, series_colour(1), series_colour(0))
+    ax.scatter(before[top], after[top], c=colours, s=18, zorder=3)
+    _name_genes(ax, before[top], after[top], [str(n) for n in cells.var_names[top]])
+    ax.set(xlabel="as the cells are", ylabel="as they would be")
+    plain(ax)
+    ax.text(
+        0.98, 0.02, "log(1 + mean counts per 10,000)", transform=ax.transAxes, ha="right", size=7,
+        color="0.35",
+    )  # fmt: skip
+    return ax
+
+
+def _name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
+    """Names above the line stand to the left, names below it to the right, none on another."""
+    for is_up in (True, False):
+        chosen = np.flatnonzero((y > x) == is_up)
+        chosen = chosen[np.argsort(y[chosen])]
+        least = 0.035 * max(float(np.ptp(y)), float(np.ptp(x)), 1e-6)
+        last = -np.inf
+        for k in chosen:
+            height = max(float(y[k]), last + least)
+            last = height
+            ax.annotate(
+                names[k], (x[k], y[k]), xytext=(x[k] + (-1 if is_up else 1) * 1.2 * least, height),
+                ha="right" if is_up else "left", va="center", size=7, color=INK,
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.6"},
+            )  # fmt: skip
+
+
+def _per_10k(matrix: Any) -> np.ndarray:
+    """(genes,) log1p of the mean over cells of counts per 10,000."""
+    totals = np.maximum(np.asarray(matrix.sum(1)).ravel(), 1e-12)
+    weights = 1e4 / totals / len(totals)
+    if sparse.issparse(matrix):
+        return np.log1p(np.asarray(matrix.T @ weights))
+    return np.log1p(np.asarray(weights @ np.asarray(matrix)))
