@@ -109,7 +109,7 @@ def simulated(n_cells: int = 4000, n_genes: int = 500) -> AnnData:
 
 
 DATA_SETS: dict[str, DataSet] = {
-    "simulated_atlas": DataSet(simulated, "control", "stim", ("cell_type",)),
+    "simulated_atlas": DataSet(simulated, "ctrl", "stim", ("cell_type",)),
     "kang_pbmc_annotated": DataSet(
         lambda: bs.datasets.load("kang_pbmc_annotated"), "ctrl", "stim", ("cell_type",)
     ),

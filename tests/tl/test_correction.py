@@ -16,7 +16,7 @@ from betascvi.factors import Factor, code_factor
 from betascvi.tl._axis_information import axes_that_carry, axis_shares
 
 QUICK: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
-BATCHES = ["batch_0", "batch_1", "batch_2"]
+BATCHES = ["b0", "b1", "b2"]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def undeclared(atlas: AnnData) -> BetaSCVI:
 def test_expression_at_a_reference_batch_is_the_counterfactual_to_it(
     conditioned: BetaSCVI,
 ) -> None:
-    found = bs.tl.correct_batch(conditioned, conditioned.adata, to="batch_1").to_anndata()
+    found = bs.tl.correct_batch(conditioned, conditioned.adata, to="b1").to_anndata()
 
-    moved = bs.tl.counterfactual(conditioned, conditioned.adata, {"batch": "batch_1"})
+    moved = bs.tl.counterfactual(conditioned, conditioned.adata, {"batch": "b1"})
     np.testing.assert_array_equal(found.X, moved.to_anndata().X)
 
 
@@ -144,7 +144,7 @@ def test_an_axis_that_is_the_factor_tells_all_of_it() -> None:
     ("arguments", "error", "words"),
     [
         ({"factor": "bach"}, UnknownFactorError, "did you mean 'batch'"),
-        ({"to": "batch_7"}, UnknownFactorError, "has no level 'batch_7'"),
+        ({"to": "b7"}, UnknownFactorError, "has no level 'b7'"),
         ({"to": "free mean"}, FactorError, "covariate of the decoder"),
         ({"store": "sparse"}, ValueError, "nowhere zero"),
         ({"factor": "condition", "to": "stim"}, FactorError, "leave to= out"),

@@ -61,7 +61,7 @@ def test_only_the_block_of_the_factor_moves_and_by_the_difference_of_its_anchors
     found = bs.tl.counterfactual(model, atlas, {"condition": "stim"}).to_anndata()
 
     z = model.get_latent_representation().copy()
-    is_control = (atlas.obs["condition"] == "control").to_numpy()
+    is_control = (atlas.obs["condition"] == "ctrl").to_numpy()
     z[is_control, model.blocks["condition"]] += 2.0  # two levels stand 2 apart, on one axis
     down = model.get_latent_representation().copy()
     down[is_control, model.blocks["condition"]] -= 2.0
@@ -85,7 +85,7 @@ def test_the_free_mean_lies_between_all_batches_and_is_the_same_for_all(
 
     z = model.get_latent_representation().copy()
     moved = bs.tl.traverse(model, atlas, axis="batch", at=0)
-    assert moved.labels[0] == "batch_0"
+    assert moved.labels[0] == "b0"
     assert found.X.shape == (len(z), 60)
     assert np.abs(found.X - found.layers["factual"]).max() > 0
 
