@@ -71,8 +71,9 @@ def correction(
         name, when = names[k // 2], ("before", "after")[k % 2]
         size = float(np.clip(6000 / len(order), 2.0, 16.0))
         draw_levels(panel, places[when], cells.obs[name].astype("category").iloc[order], size)
-        if k % 2 == 0 and panel.get_legend() is not None:
-            panel.get_legend().remove()  # the same stands beside it
+        legend = panel.get_legend()
+        if k % 2 == 0 and legend is not None:
+            legend.remove()  # the same stands beside it
         panel.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[])
         panel.set(xlabel="PC 1", ylabel="PC 2" if k == 0 else "")
         said = f"{name}, {when}" if k % 2 == 0 else f"after, at {record.to}"

@@ -135,7 +135,7 @@ def _name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) ->
             height = max(float(y[k]), last + least)
             last = height
             ax.annotate(
-                names[k], (x[k], y[k]), xytext=(x[k] + (-1 if is_up else 1) * 1.2 * least, height),
+                names[int(k)], (x[k], y[k]), xytext=(x[k] + (-1 if is_up else 1) * 1.2 * least, height),
                 ha="right" if is_up else "left", va="center", size=7, color=INK,
                 arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.6"},
             )  # fmt: skip

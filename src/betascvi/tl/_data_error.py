@@ -93,7 +93,8 @@ def _whole(codes: np.ndarray) -> np.ndarray:
 
 def _error_of(model: BetaSCVI, training: np.ndarray, belongs: np.ndarray) -> np.ndarray:
     x = model.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
-    sums = squares = 0.0
+    shape = (len(belongs), x.shape[1])
+    sums, squares = np.zeros(shape), np.zeros(shape)
     for start in range(0, len(training), _CHUNK):
         rows = training[start : start + _CHUNK]
         part = sparse.csr_matrix(x[rows], dtype=np.float64)

@@ -130,7 +130,7 @@ def _distances(
         return None
     if len(chosen) > _MOST_REFERENCES:
         chosen = np.sort(rng.choice(chosen, _MOST_REFERENCES, replace=False))
-    at = model.get_latent_representation(indices=training.indices[chosen].tolist())
+    at = np.asarray(model.get_latent_representation(indices=training.indices[chosen].tolist()))
     moved = [handles[name].block for name in targets.main.codes]
     kept = np.ones(z.shape[1], dtype=bool)
     for block in moved:
