@@ -104,7 +104,7 @@ def test_a_collapsed_model_is_diagnosed_by_name(tiny_source):
 
 
 def test_beta_of_zero_makes_islands(tiny_source):
-    found = diagnose(_trained(tiny_source, beta=0.0, max_epochs=60))
+    found = diagnose(_trained(tiny_source, beta=0.0, max_epochs=150))
 
     assert found.identity.overlap < 0.1
     assert found.regime == "islands"
