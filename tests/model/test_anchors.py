@@ -144,7 +144,7 @@ def test_a_factor_is_predicted_from_counts_alone(
     assert list(frame.index) == list(adata.obs_names)
     assert np.isfinite(frame.to_numpy()).all()
     if key == "condition":
-        np.testing.assert_allclose(frame.sum(1), 1.0, rtol=1e-5)
+        np.testing.assert_allclose(frame.sum(axis=1), 1.0, rtol=1e-5)
     if key == "age":
         assert (frame["sd"] > 0).all()
     pd.testing.assert_frame_equal(anchored.predict_factor(adata, key), frame)

@@ -115,7 +115,7 @@ def test_normalised_expression_adds_up_to_the_library_size_asked_for(fitted: Bet
 
     assert isinstance(expression, pd.DataFrame)
     assert list(expression.columns) == list(fitted.adata.var_names)
-    np.testing.assert_allclose(expression.sum(1), 1e4, rtol=1e-4)
+    np.testing.assert_allclose(expression.sum(axis=1), 1e4, rtol=1e-4)
 
 
 def test_normalised_expression_at_the_latent_library_is_the_expected_count(

@@ -266,7 +266,8 @@ def test_statistics_are_an_anndata_of_groups_too(model: BetaSCVI, atlas: AnnData
 
     groups = record.to_anndata()
     assert groups.shape == (9, 60)
-    assert set(groups.layers) == {"factual", "log2_fold_change", "low", "high"}
+    layers = set(groups.layers) - {None}  # None: X itself, in newer anndata
+    assert layers == {"factual", "log2_fold_change", "low", "high"}
     assert "type_0 / b0" in groups.obs_names
 
 
@@ -357,7 +358,7 @@ def test_a_store_without_the_reconstruction_holds_the_counterfactual_alone(
 
     found = bs.tl.counterfactual(model, atlas, STIM, store=alone).to_anndata()
 
-    assert list(found.layers) == []
+    assert set(found.layers) - {None} == set()
 
 
 def _dense(matrix: Any) -> np.ndarray:

@@ -149,7 +149,8 @@ class _ZarrSink:
             sparse_dataset(self._group[key]).append(part)
             return
         self._started.add(key)
-        write_elem(self._group, key, part)
+        folder, _, name = key.rpartition("/")
+        write_elem(self._group[folder] if folder else self._group, name, part)
 
     def _fill(self, key: str, rows: slice, values: np.ndarray) -> None:
         if key not in self._started:
