@@ -104,12 +104,26 @@ def test_children_are_told_apart_within_their_parent_only() -> None:
     np.testing.assert_allclose(pdist(plan.atoms[2:]), GAP)
 
 
-def test_within_a_factor_that_is_no_parent_is_refused() -> None:
+def test_within_a_factor_that_is_no_parent_is_anchored_as_it_stands_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     child, other = levels("donor", [0, 1, 0, 1]), levels("batch", [0, 0, 1, 1])
     assert parents_of_levels(child, other) is None
 
-    with pytest.raises(FactorError, match="not nested"):
-        plan_blocks([Anchor("donor", within="batch")], [child, other], {})
+    (plan,) = plan_blocks([Anchor("donor", within="batch")], [child, other], {})
+    (plain,) = plan_blocks([Anchor("donor")], [child, other], {})
+
+    assert "'donor' occurs in several levels of 'batch'" in caplog.text
+    np.testing.assert_array_equal(plan.atoms, plain.atoms)
+    assert plan.parent_column is None
+
+
+def test_nothing_is_nested_in_a_number() -> None:
+    child = levels("donor", [0, 1, 0, 1])
+    age = CodedFactor("age", "continuous", np.arange(4.0), ())
+
+    with pytest.raises(FactorError, match="no levels"):
+        plan_blocks([Anchor("donor", within="age")], [child, age], {})
 
 
 def test_confounded_factors_are_refused_by_name_unless_accepted() -> None:

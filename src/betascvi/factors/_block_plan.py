@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from betascvi.factors._anchor_positions import (
 )
 from betascvi.factors._contingency import contingency, decides
 from betascvi.factors._factor import CodedFactor, Kind
+
+logger = logging.getLogger(__name__)
 
 _N_BINS = 4
 
@@ -111,12 +114,18 @@ def _nested(
     column, child = _find(factors, anchor.name)
     parent_column, parent = _find(factors, anchor.within or "")
     known = parents.get(child.name, {}).get(parent.name)
-    if known is None:
+    if known is None and {child.kind, parent.kind} != {"categorical"}:
         raise FactorError(
-            f"Anchor({child.name!r}, within={parent.name!r}): {child.name!r} is not nested in "
-            f"{parent.name!r} (each of its levels in one level of the other, both with levels). "
-            "Leave within= out."
+            f"Anchor({child.name!r}, within={parent.name!r}): one has no levels, so nothing is "
+            "nested. Leave within= out."
         )
+    if known is None:
+        logger.warning(
+            "Anchor(%r, within=%r): a level of %r occurs in several levels of %r, so it is not "
+            "nested; anchored by its own levels, as without within=.",
+            child.name, parent.name, child.name, parent.name,
+        )  # fmt: skip
+        return _plan(replace(anchor, within=None), start, factors, parents)
     parent_of = np.asarray(known, dtype=np.int64)
     n_siblings = int(np.bincount(parent_of).max())
     width = block_width(n_siblings)
