@@ -33,6 +33,8 @@ suppress_warnings = [
     "sphinx_autodoc_typehints",
     "myst.xref_missing",
     "ref.ref",
+    # shapes in annotations ("cells axes") read as names that several records have
+    "ref.python",
     "ref.term",
     "ref.doc",
 ]
