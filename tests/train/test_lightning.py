@@ -188,7 +188,7 @@ def test_gradients_can_be_clipped(
     model.train(**quick, max_epochs=1, gradient_clip_val=1e-12)
 
     after = dict(model.module.named_parameters())
-    assert max(float((after[k].detach() - v).abs().max()) for k, v in before.items()) < 1e-6
+    assert max(float((after[k].detach() - v).abs().max()) for k, v in before.items()) < 1e-5
 
 
 def test_training_stops_after_the_steps_asked_for(

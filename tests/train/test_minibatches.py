@@ -102,9 +102,9 @@ def test_both_paths_come_to_the_same_loss(
         )  # fmt: skip
         histories.append(model.history["elbo_train"].iloc[:, 0].astype(float).to_numpy())
 
-    np.testing.assert_allclose(histories[1], histories[0], rtol=0.02)
+    np.testing.assert_allclose(histories[1], histories[0], rtol=0.01)
     fallen = histories[0][0] / histories[0][-1] - 1
-    assert fallen > 0.05, f"so flat a curve would hide a difference of paths: {histories[0]}"
+    assert fallen > 0.03, f"so flat a curve would hide a difference of paths: {histories[0]}"
 
 
 def test_the_slow_path_says_why_it_is_taken(

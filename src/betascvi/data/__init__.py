@@ -18,6 +18,7 @@ from betascvi.data._fields import (
 )
 from betascvi.data._loader import CellSplitter, Chunk, ResidentLoader
 from betascvi.data._loadings import Loadings
+from betascvi.data._moments import GeneMoments, gene_moments
 from betascvi.data._resident import (
     Minibatch,
     ResidentCells,
@@ -32,6 +33,7 @@ __all__ = [
     "CountsField",
     "EmbeddingField",
     "FactorsField",
+    "GeneMoments",
     "LevelField",
     "LevelsField",
     "Loadings",
@@ -41,6 +43,7 @@ __all__ = [
     "ResidentLoader",
     "SizeFactorField",
     "code_columns",
+    "gene_moments",
     "prepare",
     "refuse_unknown_columns",
     "registered_columns",

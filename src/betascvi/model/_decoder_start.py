@@ -1,4 +1,4 @@
-"""Checks and the start of an additive decoder, where model and data meet."""
+"""Checks of a decoder and its start, where model and data meet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from scvi import REGISTRY_KEYS
 
-from betascvi.module import AdditiveDecoder, check_decoder
+from betascvi.data import gene_moments
+from betascvi.module import AdditiveDecoder, check_decoder, start_dispersion
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MANY_LEVELS = 100
-_ROWS_AT_ONCE = 4096
 
 
 def refuse_decoder(arguments: Mapping[str, Any], registry: Mapping[str, Any] | None) -> None:
@@ -68,27 +68,20 @@ def refuse_more_axes_than_cells(model: BetaSCVI) -> None:
 
 
 def start_decoder(model: BetaSCVI) -> None:
-    """Start an additive decoder at the log mean profile of the model's cells."""
-    decoder = getattr(model.module, "decoder", None)
-    if not isinstance(decoder, AdditiveDecoder) or model.adata is None:
-        return
-    if model.minified_data_type is not None:
+    """Start a decoder at the mean profile of the model's cells, dispersions at their moments.
+
+    scvi-tools starts at equal genes and random dispersions, and its first epochs go into what
+    can be read off the counts: docs/decisions/0018.
+    """
+    if model.adata is None or model.minified_data_type is not None:
         return  # the counts may be gone; weights are about to be loaded
-    decoder.start_at(torch.as_tensor(_mean_profile(model)))
-
-
-def _mean_profile(model: BetaSCVI) -> np.ndarray:
-    """(genes,) mean of the data, per unit of size factor where there is one."""
-    manager = model.adata_manager
+    manager, module = model.adata_manager, model.module
     x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
     x = x.to_numpy() if hasattr(x, "iloc") else x
-    size = model.adata.n_obs
-    if model.module.use_size_factor_key:
-        size = manager.get_from_registry(REGISTRY_KEYS.SIZE_FACTOR_KEY).sum()
-    total = np.zeros(x.shape[1])
-    for start in range(0, x.shape[0], _ROWS_AT_ONCE):
-        rows = x[start : start + _ROWS_AT_ONCE]
-        total += np.asarray(
-            (rows.to_memory() if hasattr(rows, "to_memory") else rows).sum(0)
-        ).ravel()
-    return total / float(size)
+    size_factor = np.ones(model.adata.n_obs) if module.is_embedding else None
+    if module.use_size_factor_key:
+        size_factor = np.asarray(manager.get_from_registry(REGISTRY_KEYS.SIZE_FACTOR_KEY))
+    moments = gene_moments(x, size_factor, model.adata.n_obs)
+    module.decoder.start_at(torch.as_tensor(moments.mean))
+    if module.likelihood.is_overdispersed:
+        start_dispersion(module, torch.as_tensor(moments.log_dispersion))

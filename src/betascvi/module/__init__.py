@@ -6,6 +6,7 @@ from betascvi.module._block_prior import BlockPrior
 from betascvi.module._blocks import Blocks, Layout
 from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoder_choice import check_decoder
+from betascvi.module._dispersion import start_dispersion
 from betascvi.module._history import REPORT_SUFFIX
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
 from betascvi.module._vae import BetaVAEModule
@@ -24,4 +25,5 @@ __all__ = [
     "Likelihood",
     "Profiles",
     "check_decoder",
+    "start_dispersion",
 ]

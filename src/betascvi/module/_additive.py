@@ -9,10 +9,8 @@ from torch.nn import functional
 from betascvi.module._additive_settings import AdditiveSettings, Shape
 from betascvi.module._axis_networks import AxisNetworks
 from betascvi.module._covariate_shift import CovariateShift
-from betascvi.module._decoders import Heads
+from betascvi.module._decoders import Heads, inverse_softplus, log_profile
 
-_LEAST_LOG_RATE = -60.0
-_LARGEST_EXPONENT = 20.0
 _OFFSET_STEP = 2.0
 
 
@@ -44,7 +42,7 @@ class AdditiveDecoder(nn.Module):
         z, numbers = inputs.split([self.shape.n_axes, self.shape.n_numbers], dim=-1)
         logits = self.shift(numbers, *codes) + self.pool(z)
         return Heads(
-            _inverse_softplus(logits) if self.shape.is_softplus else logits,
+            inverse_softplus(logits) if self.shape.is_softplus else logits,
             self.px_r_decoder(z) if self.px_r_decoder is not None else None,
             self.px_dropout_decoder(z) if self.px_dropout_decoder is not None else None,
         )
@@ -60,8 +58,7 @@ class AdditiveDecoder(nn.Module):
         profile = self.shift.log_profile
         mean = mean.to(profile)
         if not self.shape.is_embedding:
-            seen = mean[mean > 0]
-            mean = mean.clamp(min=0.1 * float(seen.min()) if len(seen) else 1.0).log()
+            mean = log_profile(mean)
         start = mean - self.pool(profile.new_zeros(1, self.shape.n_axes))[0]
         # a softplus takes rates as they are; a softmax does not see their level
         keeps_level = self.shape.is_softplus or self.shape.is_embedding
@@ -109,9 +106,3 @@ class Profiles(nn.Module):
 
 def _linear(shape: Shape) -> nn.Linear:
     return nn.Linear(shape.n_axes, shape.n_genes)
-
-
-def _inverse_softplus(log_rate: Tensor) -> Tensor:
-    """Logits whose softplus is the rate."""
-    rate = log_rate.clamp(_LEAST_LOG_RATE, _LARGEST_EXPONENT).exp()
-    return rate + (-torch.expm1(-rate)).log()

@@ -45,6 +45,8 @@ def make_decoder(
         shape.n_genes,
         has_dispersion=shape.has_dispersion,
         has_dropout=shape.has_dropout,
+        is_softplus=shape.is_softplus,
+        is_embedding=shape.is_embedding,
         n_cat_list=list(shape.n_levels),
         n_hidden=shape.n_hidden,
         **network,

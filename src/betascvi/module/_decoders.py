@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import torch
 from scvi.nn import FCLayers
 from torch import Tensor, nn
 
 from betascvi.module._layers import run_layers
+
+_LEAST_LOG_RATE = -60.0
+_LARGEST_EXPONENT = 20.0
 
 
 class Heads(NamedTuple):
@@ -34,9 +38,13 @@ class JointDecoder(nn.Module):
         has_dispersion: bool,
         has_dropout: bool,
         n_hidden: int,
+        is_softplus: bool = False,
+        is_embedding: bool = False,
         **network_kwargs: Any,
     ) -> None:
         super().__init__()
+        self.is_softplus = is_softplus
+        self.is_embedding = is_embedding
         self.px_decoder = FCLayers(
             n_in=n_input, n_out=n_hidden, n_hidden=n_hidden, dropout_rate=0, **network_kwargs
         )
@@ -52,3 +60,28 @@ class JointDecoder(nn.Module):
             self.px_r_decoder(hidden) if self.px_r_decoder is not None else None,
             self.px_dropout_decoder(hidden) if self.px_dropout_decoder is not None else None,
         )
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Let the output layer start at the mean profile, (genes,)."""
+        bias = cast("Tensor", self.px_scale_decoder[0].bias)
+        mean = mean.to(bias)
+        if self.is_embedding:
+            bias.copy_(mean)
+        elif self.is_softplus:
+            bias.copy_(inverse_softplus(log_profile(mean)))
+        else:
+            profile = log_profile(mean)
+            bias.copy_(profile - profile.mean())  # a softmax does not see the level
+
+
+def log_profile(mean: Tensor) -> Tensor:
+    """Logarithm of mean expression; a gene never seen stands below all that were."""
+    seen = mean[mean > 0]
+    return mean.clamp(min=0.1 * float(seen.min()) if len(seen) else 1.0).log()
+
+
+def inverse_softplus(log_rate: Tensor) -> Tensor:
+    """Logits whose softplus is the rate."""
+    rate = log_rate.clamp(_LEAST_LOG_RATE, _LARGEST_EXPONENT).exp()
+    return rate + (-torch.expm1(-rate)).log()

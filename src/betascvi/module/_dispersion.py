@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from betascvi.module._vae import BetaVAEModule
@@ -23,3 +24,14 @@ def log_dispersion(
     assert levels is not None  # scvi-tools hands labels over with every minibatch
     by_level: Tensor = module.px_r.T[levels.squeeze(-1).long()]
     return by_level
+
+
+@torch.no_grad()
+def start_dispersion(module: BetaVAEModule, log_dispersion: Tensor) -> None:
+    """Start every batch, label or cell at the same log dispersions, (genes,)."""
+    if module.dispersion == "gene-cell":
+        head = cast("nn.Linear", module.decoder.px_r_decoder)
+        head.bias.copy_(log_dispersion)
+        return
+    by_gene = module.px_r
+    by_gene.copy_(log_dispersion.reshape(-1, *[1] * (by_gene.ndim - 1)).expand_as(by_gene))

@@ -26,6 +26,8 @@ class Likelihood(abc.ABC):
     """How decoded logits and data meet."""
 
     has_dispersion: bool = True
+    is_overdispersed: bool = False
+    """Whether the dispersion is the negative binomial's theta."""
     has_dropout: bool = False
 
     @abc.abstractmethod
@@ -54,6 +56,8 @@ class _Counts(Likelihood):
 class NegativeBinomialLikelihood(_Counts):
     """Counts with a dispersion per gene (or gene and batch, label, cell)."""
 
+    is_overdispersed = True
+
     @override
     def negative_log_likelihood(self, x: Tensor | SparseRows, decoded: Decoded) -> Tensor:
         return likelihoods.negative_binomial(
@@ -72,6 +76,7 @@ class NegativeBinomialLikelihood(_Counts):
 class ZeroInflatedNegativeBinomialLikelihood(_Counts):
     """Counts with zeros beyond the negative binomial's."""
 
+    is_overdispersed = True
     has_dropout = True
 
     @override
