@@ -35,7 +35,8 @@ class Anchor:
         Weight of the maximum mean discrepancy between levels in every *other* block.
     swap
         Weight of swap consistency: with another level's anchor in the block, decoded, drawn and
-        encoded again, the other axes must not move.
+        encoded again, the free axes must not move. One minibatch in four pays it in full, so on
+        average it weighs a quarter of this.
     label_noise
         Share of labels that may be wrong: the prior of a labelled cell is mixed with that of an
         unlabelled one.
