@@ -104,7 +104,7 @@ def _draw_effects(ax: Axes, record: TraversalRecord, top: pd.DataFrame) -> None:
     ax.axvline(0.0, color="0.4", lw=0.8)
     first = top.iloc[0]
     ends = "lowest → highest" if is_ring else f"{first['from']} → {first['to']}"
-    ax.set_xlabel("change of log2(1 + counts per 10,000); bar: 90 % of cells", size=9)
+    ax.set_xlabel("change of log2(1 + counts per 10,000)\nbar: 90 % of cells")
     ax.set_title(f"effect, {ends}", loc="left", size=10)
     plain(ax)
 
