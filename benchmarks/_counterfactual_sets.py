@@ -15,7 +15,7 @@ import betascvi as bs
 MOST_GENES = 2000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Cells of one group in the target condition, which no method sees."""
 

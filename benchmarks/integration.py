@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import re
 import warnings
@@ -152,6 +153,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=200)
     options = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("scvi").setLevel(logging.WARNING)
     if options.quick:
         options.seeds, options.epochs, options.data = 1, 2, options.data[:1]
     elif find_spec("scib_metrics") is None:
@@ -163,7 +166,13 @@ def main() -> None:
             continue
         rows += rows_of(name, options)
     frame = pd.DataFrame([row for row in rows if "skipped" not in row])
-    print(frame.drop(columns="seed").groupby(["data", "method"], sort=False).mean().round(3))
+    print(
+        frame.drop(columns="seed")
+        .groupby(["data", "method"], sort=False)
+        .mean()
+        .round(3)
+        .to_string()
+    )
     if not options.quick:
         settings = {"epochs": options.epochs, "scib-metrics": version("scib-metrics")}
         write("integration", rows, settings)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from betascvi.model._predictive import Predictive, draw_pair
+from betascvi.model._predictive import Predictive, carry, draw_pair
 
 N = 20_000
 
@@ -65,3 +65,43 @@ def test_pairs_differ_less_than_separate_draws_do() -> None:
     alone, _ = draw_pair(arm(3.3, 1.0), arm(3.3, 1.0), rng)
 
     assert (second - first).var() < 0.2 * (alone - first).var()
+
+
+CARRIED = [
+    pytest.param((2.0, 1.5), (5.0, 1.5), id="more"),
+    pytest.param((5.0, 1.5), (0.5, 1.5), id="less"),
+    pytest.param((2.0, 1.5), (2.0, 0.4), id="another dispersion"),
+    pytest.param((2.0, None), (3.0, None), id="Poisson"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), CARRIED)
+def test_counts_of_one_likelihood_carried_over_follow_the_other(
+    one: tuple[float, float | None], other: tuple[float, float | None]
+) -> None:
+    rng = np.random.default_rng(3)
+    observed, _ = draw_pair(arm(*one), arm(*one), rng)
+
+    carried = carry(observed, arm(*one), arm(*other), rng)
+
+    assert distance_to(carried, *other, 0.0) < 0.015
+
+
+@pytest.mark.parametrize("theta", [0.7, None])
+def test_counts_carried_to_where_they_are_stay_whatever_they_are(theta: float | None) -> None:
+    observed = np.random.default_rng(4).integers(0, 60, size=(N, 1)).astype(np.float32)
+
+    carried = carry(observed, arm(3.0, theta), arm(3.0, theta), np.random.default_rng(5))
+
+    np.testing.assert_array_equal(carried, observed)
+
+
+def test_a_cell_with_more_than_expected_keeps_having_more() -> None:
+    rng = np.random.default_rng(6)
+    many, none = np.full((N, 1), 30.0), np.zeros((N, 1))
+
+    carried = [carry(x, arm(3.0, 1.0), arm(6.0, 1.0), rng).mean() for x in (many, none)]
+
+    # the posterior mean of the scale is (theta + x) / (theta + mean); it adds to x its rate
+    assert carried[0] == pytest.approx(30.0 + 3.0 * 31.0 / 4.0, rel=0.02)
+    assert carried[1] == pytest.approx(3.0 / 4.0, rel=0.05)

@@ -131,6 +131,39 @@ def test_drawn_counts_of_cells_at_their_own_level_are_those_drawn_of_the_reconst
     assert (found.X >= 0).all()
 
 
+def test_counts_carried_over_stay_where_nothing_changes_and_start_from_what_was_counted(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    is_stim = (atlas.obs["condition"] == "stim").to_numpy()
+    observed = atlas.layers["counts"].toarray()
+
+    found = bs.tl.counterfactual(
+        model, atlas, STIM, output="carried", store=bs.tl.Store(chunk_size=150)
+    ).to_anndata()
+
+    np.testing.assert_array_equal(found.layers["factual"], observed)
+    np.testing.assert_array_equal(found.X[is_stim], observed[is_stim])
+    assert (found.X[~is_stim] != observed[~is_stim]).any(1).mean() > 0.9
+
+
+def test_cells_in_any_order_carry_their_own_counts(model: BetaSCVI, atlas: AnnData) -> None:
+    rows = [7, 3, 120]
+
+    found = bs.tl.counterfactual(model, atlas, STIM, rows, output="carried").to_anndata()
+
+    np.testing.assert_array_equal(found.layers["factual"], atlas.layers["counts"][rows].toarray())
+
+
+def test_counts_of_a_zero_inflated_likelihood_are_not_carried(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    BetaSCVI.setup_anndata(adata, layer="counts", categorical_covariate_keys=["condition"])
+    inflated = BetaSCVI(adata, n_hidden=8, n_latent=3, gene_likelihood="zinb")
+    inflated.train(**QUICK | {"max_epochs": 1})
+
+    with pytest.raises(ValueError, match="this model's is 'zinb'"):
+        bs.tl.counterfactual(inflated, adata, STIM, output="carried")
+
+
 def test_posterior_draws_surround_their_mean(model: BetaSCVI, atlas: AnnData) -> None:
     found = bs.tl.counterfactual(model, atlas, STIM, n_samples=8).to_anndata()
 
@@ -163,7 +196,7 @@ def test_the_size_of_a_chunk_changes_no_expectation(
     np.testing.assert_allclose(cut.X, whole.X, rtol=1e-5)
 
 
-@pytest.mark.parametrize("output", ["mean", "counts"])
+@pytest.mark.parametrize("output", ["mean", "counts", "carried"])
 def test_a_zarr_store_holds_what_memory_would(
     model: BetaSCVI, atlas: AnnData, tmp_path: Path, output: Any
 ) -> None:
@@ -177,7 +210,7 @@ def test_a_zarr_store_holds_what_memory_would(
     found = anndata.read_zarr(tmp_path / "cells.zarr")
     np.testing.assert_array_equal(_dense(found.X), kept.X)
     np.testing.assert_array_equal(_dense(found.layers["factual"]), kept.layers["factual"])
-    assert sparse.issparse(found.X) == (output == "counts")
+    assert sparse.issparse(found.X) == (output != "mean")
     assert list(stored.to_anndata().obs) == list(kept.obs)
     assert [p.name for p in tmp_path.iterdir()] == ["cells.zarr"]
 

@@ -44,7 +44,7 @@ def model(atlas: AnnData) -> BetaSCVI:
 
 
 @pytest.mark.parametrize("factor", ["condition", "batch", "age", "phase_angle"])
-@pytest.mark.parametrize("output", ["mean", "counts"])
+@pytest.mark.parametrize("output", ["mean", "counts", "carried"])
 def test_a_cell_set_to_its_own_value_is_its_reconstruction_exactly(
     model: BetaSCVI, atlas: AnnData, factor: str, output: Any
 ) -> None:

@@ -81,22 +81,52 @@ def draw_pair(
     rate = one.mean.astype(np.float64) * scale
     other_rate = other.mean.astype(np.float64) * other_scale
     counts = rng.poisson(rate)
-    kept = np.divide(other_rate, rate, out=np.ones_like(rate), where=rate > other_rate)
-    paired = rng.binomial(counts, kept) + rng.poisson(np.maximum(other_rate - rate, 0.0))
+    paired = _coupled(counts, rate, other_rate, rng)
     if one.dropout is not None and other.dropout is not None:
         u = rng.random(rate.shape)
         counts, paired = counts * (u >= one.dropout), paired * (u >= other.dropout)
     return counts.astype(np.float32), paired.astype(np.float32)
 
 
+def carry(
+    counts: np.ndarray, one: Predictive, other: Predictive, rng: np.random.Generator
+) -> np.ndarray:
+    r"""Counts under ``other``, given what was counted under ``one``.
+
+    The pair of :func:`draw_pair` with its first half given. What the cell has beyond its mean,
+    :math:`s = \lambda / \mu`, is drawn from :math:`\mathrm{Gamma}(\theta + x, \theta + \mu)`,
+    its posterior given the count, and stays; the count is thinned or added to. If the counts do
+    follow ``one``, what comes out follows ``other`` exactly. Equal arms give the counts back.
+    """
+    scale, other_scale = _shared_scales(one, other, rng, counts)
+    rate = one.mean.astype(np.float64) * scale
+    other_rate = other.mean.astype(np.float64) * other_scale
+    return _coupled(counts.astype(np.int64), rate, other_rate, rng).astype(np.float32)
+
+
+def _coupled(
+    counts: np.ndarray, rate: np.ndarray, other_rate: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Poisson counts of ``rate``, thinned or added to until they are of ``other_rate``."""
+    kept = np.divide(other_rate, rate, out=np.ones_like(rate), where=rate > other_rate)
+    more = rng.poisson(np.maximum(other_rate - rate, 0.0))
+    return np.asarray(rng.binomial(counts, kept) + more)
+
+
 def _shared_scales(
-    one: Predictive, other: Predictive, rng: np.random.Generator
+    one: Predictive,
+    other: Predictive,
+    rng: np.random.Generator,
+    counts: np.ndarray | None = None,
 ) -> tuple[np.ndarray | float, np.ndarray | float]:
-    """Gamma variates of mean one for both arms, at the same quantiles."""
+    """Gamma variates for both arms, at the same quantiles: of mean one, or given counts."""
     if one.dispersion is None or other.dispersion is None:
         return 1.0, 1.0
     theta = np.broadcast_to(one.dispersion, one.mean.shape).astype(np.float64)
-    scale = rng.standard_gamma(theta) / theta
+    if counts is None:
+        scale = rng.standard_gamma(theta) / theta
+    else:
+        scale = rng.standard_gamma(theta + counts) / (theta + one.mean)
     if np.array_equal(one.dispersion, other.dispersion):
         return scale, scale
     other_theta = np.broadcast_to(other.dispersion, one.mean.shape).astype(np.float64)

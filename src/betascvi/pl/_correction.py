@@ -75,7 +75,7 @@ def correction(
         if k % 2 == 0 and legend is not None:
             legend.remove()  # the same stands beside it
         panel.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[])
-        panel.set(xlabel="PC 1", ylabel="PC 2" if k == 0 else "")
+        panel.set(xlabel="PC 1 before", ylabel="PC 2 before" if k == 0 else "")
         said = f"{name}, {when}" if k % 2 == 0 else f"after, at {record.to}"
         panel.set_title(said, loc="left", size=9)
         panel.spines[["top", "right"]].set_visible(False)

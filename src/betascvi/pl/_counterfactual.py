@@ -79,7 +79,8 @@ def _forest(
     largest = sure.groupby(frame["gene"], observed=True).max().nlargest(n_genes)
     height = 1.2 + 0.32 * len(largest) * max(1.0, 0.4 * len(shown))
     if ax is None:
-        ax = plt.subplots(figsize=(5.6, min(height, 14)), layout="constrained")[1]
+        width = 5.6 if len(shown) == 1 else 7.8  # the legend stands beside
+        ax = plt.subplots(figsize=(width, min(height, 14)), layout="constrained")[1]
     offsets = np.linspace(-0.3, 0.3, len(shown)) if len(shown) > 1 else [0.0]
     for k, (group, offset) in enumerate(zip(shown, offsets, strict=True)):
         of_group = frame[frame["group"].astype(str) == group].set_index("gene").loc[largest.index]
@@ -93,9 +94,11 @@ def _forest(
     ax.set_yticks(np.arange(len(largest)), [str(gene) for gene in largest.index])
     ax.invert_yaxis()
     ax.axvline(0.0, color="0.4", lw=0.8)
-    ax.set_xlabel("log2-fold change of the mean, with its interval")
+    ax.set_xlabel("log2-fold change of the mean of counts per 10,000, with its interval")
     plain(ax)
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    of_one = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
+    beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    ax.legend(frameon=False, fontsize=8, **(of_one if len(shown) == 1 else beside))
     return ax
 
 
@@ -107,38 +110,38 @@ def _scatter(cells: AnnData, n_genes: int, ax: Axes | None) -> Axes:
         )
     before, after = (_per_10k(m) for m in (cells.layers[_keys.FACTUAL], cells.X))
     if ax is None:
-        ax = plt.subplots(figsize=(4.6, 4.4), layout="constrained")[1]
+        ax = plt.subplots(figsize=(6.4, 4.6), layout="constrained")[1]
     change = after - before
     top = np.argsort(-np.abs(change))[:n_genes]
-    ax.axline((0.0, 0.0), slope=1.0, color="0.4", lw=0.8)
+    ax.axline((0.0, 0.0), slope=1.0, color="0.4", lw=0.8, label="no change")
     ax.plot(before, after, "o", ms=3, color=PALE, mew=0)
     colours = np.where(change[top] > 0, series_colour(1), series_colour(0))
     ax.scatter(before[top], after[top], c=colours, s=18, zorder=3)
+    largest = 1.03 * max(float(before.max()), float(after.max()), 1e-6)
+    ax.set(xlim=(0.0, largest), ylim=(0.0, largest))
     _name_genes(ax, before[top], after[top], [str(n) for n in cells.var_names[top]])
-    ax.set(xlabel="as the cells are", ylabel="as they would be")
+    ax.set_xlabel("as the cells are: log(1 + mean counts per 10,000)")
+    ax.set_ylabel("as they would be")
     plain(ax)
-    ax.text(
-        0.98, 0.02, "log(1 + mean counts per 10,000)", transform=ax.transAxes, ha="right", size=7,
-        color="0.35",
-    )  # fmt: skip
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
     return ax
 
 
 def _name_genes(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
-    """Names above the line stand to the left, names below it to the right, none on another."""
-    for is_up in (True, False):
-        chosen = np.flatnonzero((y > x) == is_up)
-        chosen = chosen[np.argsort(y[chosen])]
-        least = 0.035 * max(float(np.ptp(y)), float(np.ptp(x)), 1e-6)
-        last = -np.inf
-        for k in chosen:
-            height = max(float(y[k]), last + least)
-            last = height
-            ax.annotate(
-                names[int(k)], (x[k], y[k]), xytext=(x[k] + (-1 if is_up else 1) * 1.2 * least, height),
-                ha="right" if is_up else "left", va="center", size=7, color=INK,
-                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.6"},
-            )  # fmt: skip
+    """Names stand in a column beside the plot, in the order of their points, none on another."""
+    order = np.argsort(y)
+    low, high = ax.get_ylim()
+    least = 0.042 * (high - low)
+    heights: list[float] = []
+    for k in order:
+        heights.append(max(float(y[k]), heights[-1] + least if heights else low))
+    too_high = max(0.0, heights[-1] - high) if heights else 0.0
+    for k, height in zip(order, heights, strict=True):
+        ax.annotate(
+            names[int(k)], (x[k], y[k]), xytext=(1.03, (height - too_high - low) / (high - low)),
+            textcoords="axes fraction", ha="left", va="center", size=7, color=INK,
+            annotation_clip=False, arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.6"},
+        )  # fmt: skip
 
 
 def _per_10k(matrix: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from betascvi.pl._series import panels_for, plain, series_colour
 
-_WHAT = {"line": "prior standard deviations", "levels": "anchors", "circle": "angle"}
+_WHAT = {"line": "prior standard deviations", "levels": "between levels", "circle": "angle"}
 
 
 class TraversalRecord(Protocol):
@@ -60,7 +60,8 @@ def traversal(
                 record.steps, record.scores[name], color=series_colour(k), marker="o", ms=3,
                 label=str(name),
             )  # fmt: skip
-        panels[2].set_title("gene sets (scanpy's score)", loc="left", size=10)
+        panels[2].set_title("gene sets", loc="left", size=10)
+        panels[2].set_ylabel("scanpy's score of the mean curve")
         panels[2].legend(frameon=False, fontsize=8)
         _name_steps(panels[2], record)
     return panels
@@ -79,9 +80,9 @@ def _draw_curves(ax: Axes, record: TraversalRecord, genes: list[str]) -> None:
     low, high = float(np.min(ends)), float(np.max(ends))
     if low > 0 and high / low > 20:
         ax.set_yscale("log")
-    who = "1 cell" if record.n_cells == 1 else f"mean of {record.n_cells} cells"
-    ax.set_title(f"{record.axis}: {record.start}", loc="left", size=10)
-    ax.set_ylabel(f"expected counts per 10,000 ({who})")
+    who = "" if record.n_cells == 1 else f" (mean of {record.n_cells})"
+    ax.set_title(f"{record.axis}: {record.start}{who}", loc="left", size=10)
+    ax.set_ylabel("expected counts per 10,000")
     _name_steps(ax, record)
 
 
@@ -96,13 +97,15 @@ def _draw_effects(ax: Axes, record: TraversalRecord, top: pd.DataFrame) -> None:
         f"{name} ({gene['from']} → {gene['to']})" if is_ring else str(name)
         for name, gene in top.iterrows()
     ]
-    ax.set_yticks(rows, names)
+    ax.set_yticks(rows, names, size=8)
+    for label, row in zip(ax.get_yticklabels(), rows, strict=True):
+        label.set_color(series_colour(int(row)))  # these names are the legend of the curves
     ax.invert_yaxis()
     ax.axvline(0.0, color="0.4", lw=0.8)
     first = top.iloc[0]
-    ends = "highest over lowest step" if is_ring else f"{first['from']} → {first['to']}"
-    ax.set_xlabel("change of log2(1 + counts per 10,000)")
-    ax.set_title(f"effect, {ends}; bar: 90 % of cells", loc="left", size=10)
+    ends = "lowest → highest" if is_ring else f"{first['from']} → {first['to']}"
+    ax.set_xlabel("change of log2(1 + counts per 10,000)\nbar: 90 % of cells")
+    ax.set_title(f"effect, {ends}", loc="left", size=10)
     plain(ax)
 
 

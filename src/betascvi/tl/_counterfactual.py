@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from betascvi import _keys
 from betascvi._errors import UnknownFactorError
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
-from betascvi.model._predictive import argument_is_normal, draw_pair
+from betascvi.model._predictive import Predictive, argument_is_normal, carry, draw_pair
 from betascvi.tl._counterfactual_record import Counterfactual
 from betascvi.tl._data_error import data_error, group_codes
 from betascvi.tl._encoded import Encoded, encode, obs_of_targets
@@ -24,8 +24,11 @@ from betascvi.tl._store import Store, as_store, chunks, opened
 from betascvi.tl._support import Support, support_of
 from betascvi.tl._targets import Targets, targets_of
 
-_OUTPUTS = ("mean", "counts", "statistics")
+_OUTPUTS = ("mean", "counts", "carried", "statistics")
+_DRAWN = ("counts", "carried")
 _INTERVAL = (0.05, 0.95)
+Pair = tuple[np.ndarray, np.ndarray]
+"""Counts before and after."""
 
 
 def counterfactual(
@@ -33,7 +36,7 @@ def counterfactual(
     adata: AnnData,
     changes: Mapping[str, Any],
     indices: Sequence[int] | np.ndarray | None = None,
-    output: Literal["mean", "counts", "statistics"] | GroupStatistics = "mean",
+    output: Literal["mean", "counts", "carried", "statistics"] | GroupStatistics = "mean",
     n_samples: int | None = None,
     seed: int = 0,
     store: str | Path | Store = "memory",
@@ -61,6 +64,9 @@ def counterfactual(
         Positions of, or a mask over, the cells to change; all by default.
     output
         ``"mean"``: expected counts. ``"counts"``: counts drawn from the predictive likelihood.
+        ``"carried"``: the counts of the cell itself, carried over: drawn from what the model says
+        of the target *given* what was counted, so that what the model cannot explain of a cell
+        stays with it. It comes nearest to real cells.
         ``"statistics"``, or :class:`GroupStatistics`: group means and log-fold changes with
         intervals, without any matrix of cells and genes.
     n_samples
@@ -79,7 +85,7 @@ def counterfactual(
     Notes
     -----
     For ``"mean"`` with several draws, ``X`` is their mean and ``layers["low"]``, ``["high"]`` hold
-    the central 90 % of them. For ``"counts"`` further draws are ``layers["sample_2"]``... beside
+    the central 90 % of them. For ``"counts"`` and ``"carried"`` further draws are ``layers["sample_2"]``... beside
     ``layers["factual_2"]``...
 
     The interval of a log-fold change covers the choice of cells, the posterior of each of them
@@ -99,7 +105,7 @@ def counterfactual(
     asked = as_store(store)
     _refuse(model, output, n_samples, asked)
     kind = output if isinstance(output, str) else "statistics"
-    n_draws = 1 if kind == "counts" and n_samples is None else n_samples
+    n_draws = 1 if kind in _DRAWN and n_samples is None else n_samples
     encoded = encode(model, adata, indices, with_sd=n_draws is not None)
     targets = targets_of(model, changes, encoded.cells)
     groups = GroupStatistics() if isinstance(output, str) else output
@@ -119,11 +125,13 @@ def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -
         raise ValueError(f"output is one of {_OUTPUTS} or GroupStatistics, got {output!r}.")
     if n_samples is not None and n_samples < 1:
         raise ValueError(f"n_samples is 1 at least, or None, got {n_samples!r}.")
-    if output == "counts" and (is_of_embedding(model) or argument_is_normal(model)):
+    if output in _DRAWN and (is_of_embedding(model) or argument_is_normal(model)):
         raise ValueError(
-            "output='counts' draws counts, and this model's likelihood is a Gaussian; ask for "
+            f"output={output!r} draws counts, and this model's likelihood is a Gaussian; ask for "
             "output='mean'."
         )
+    if output == "carried":
+        _refuse_to_carry(model)
     is_statistics = isinstance(output, GroupStatistics) or output == "statistics"
     if is_statistics and store.where != "memory":
         raise ValueError(
@@ -143,6 +151,19 @@ def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -
     store.refuse_existing()
 
 
+def _refuse_to_carry(model: BetaSCVI) -> None:
+    if model.minified_data_type is not None:
+        raise ValueError(
+            "output='carried' starts from the counts of the cells, and those of minified data are "
+            "gone; ask for output='counts'."
+        )
+    if model.module.gene_likelihood not in ("nb", "poisson"):
+        raise ValueError(
+            f"output='carried' needs gene_likelihood 'nb' or 'poisson', and this model's is "
+            f"{model.module.gene_likelihood!r}; ask for output='counts'."
+        )
+
+
 def _support(encoded: Encoded, targets: Targets, seed: int) -> Support:
     rng = np.random.default_rng(seed)
     z = encoded.mean
@@ -156,7 +177,7 @@ def _matrices(
     encoded: Encoded,
     targets: Targets,
     support: Support,
-    output: Literal["mean", "counts"],
+    output: str,
     n_draws: int | None,
     seed: int,
     store: Store,
@@ -168,8 +189,8 @@ def _matrices(
     skeleton = AnnData(obs=obs, var=pd.DataFrame(index=encoded.genes))
     asked_for = {name: str(target) for name, target in changes.items()}
     skeleton.uns[_keys.UNS] = {"counterfactual": asked_for, "output": output, "seed": seed}
-    is_counts = output == "counts"
-    make = _counts if is_counts else _means
+    is_counts = output in _DRAWN
+    make = {"mean": _means, "counts": _counts, "carried": _carried}[output]
     with opened(store, skeleton, is_counts=is_counts) as sink:
         for rows in chunks(len(obs), store.chunk_size):
             sink.put(rows, make(encoded, targets, rows, n_draws, seed, store.factual))
@@ -201,7 +222,32 @@ def _counts(
     encoded: Encoded, targets: Targets, rows: slice, n_draws: int | None, seed: int, factual: bool
 ) -> dict[str, np.ndarray]:
     """Drawn counts of one chunk, before and after with the same randomness."""
+    return _drawn(draw_pair, encoded, targets, rows, (n_draws, seed), factual=factual)
+
+
+def _carried(
+    encoded: Encoded, targets: Targets, rows: slice, n_draws: int | None, seed: int, factual: bool
+) -> dict[str, np.ndarray]:
+    """The counts of one chunk of cells, and what they become."""
+    observed = encoded.observed(rows)
+
+    def pair(one: Predictive, other: Predictive, rng: np.random.Generator) -> Pair:
+        return observed.astype(np.float32), carry(observed, one, other, rng)
+
+    return _drawn(pair, encoded, targets, rows, (n_draws, seed), factual=factual)
+
+
+def _drawn(
+    pair: Callable[[Predictive, Predictive, np.random.Generator], Pair],
+    encoded: Encoded,
+    targets: Targets,
+    rows: slice,
+    draws: tuple[int | None, int],
+    *,
+    factual: bool,
+) -> dict[str, np.ndarray]:
     out: dict[str, np.ndarray] = {}
+    n_draws, seed = draws
     for sample in range(n_draws or 1):
         z = encoded.positions(sample, seed)
         rng = np.random.default_rng([seed, sample, rows.start, 1])
@@ -212,7 +258,7 @@ def _counts(
         state = rng.bit_generator.state
         for k, arm in enumerate(targets.arms):
             rng.bit_generator.state = state  # the same counts before, whichever arm
-            was, becomes = draw_pair(before, encoded.moved(z, targets, arm, rows), rng)
+            was, becomes = pair(before, encoded.moved(z, targets, arm, rows), rng)
             drawn[of_cell == k] = becomes[of_cell == k]
         suffix = "" if sample == 0 else f"_{sample + 1}"
         out["X" if sample == 0 else f"sample{suffix}"] = drawn

@@ -22,7 +22,7 @@ class Counterfactual:
     changes: Mapping[str, Any]
     """What was asked for."""
     output: str
-    """``"mean"``, ``"counts"`` or ``"statistics"``."""
+    """``"mean"``, ``"counts"``, ``"carried"`` or ``"statistics"``."""
     n_cells: int
     n_samples: int | None
     """Posterior draws; None is the posterior mean."""
@@ -41,7 +41,7 @@ class Counterfactual:
         """``X``: what was asked for, at each cell's own library size.
 
         ``layers["factual"]`` is the reconstruction (counts drawn with the same randomness, for
-        ``output="counts"``); ``obs`` holds the settings asked for, ``<factor>_factual`` what the
+        ``output="counts"``; what was counted, for ``"carried"``); ``obs`` holds the settings asked for, ``<factor>_factual`` what the
         cells were, and ``distance_to_training``. Group statistics come as groups x genes.
         """
         if self.path is not None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
+from scvi import REGISTRY_KEYS
 
 from betascvi._errors import TrainingError, UnknownFactorError
 from betascvi.model import BetaSCVI
@@ -21,6 +23,7 @@ class Encoded:
     """Posteriors of cells, and what else their reconstruction takes."""
 
     model: BetaSCVI
+    adata: AnnData
     cells: Cells
     mean: np.ndarray
     """(cells, axes)"""
@@ -35,6 +38,13 @@ class Encoded:
             return self.mean
         noise = np.random.default_rng([seed, sample]).standard_normal(self.mean.shape)
         return (self.mean + self.sd * noise).astype(self.mean.dtype)
+
+    def observed(self, rows: slice) -> np.ndarray:
+        """(cells, genes) what was counted in a chunk of cells."""
+        manager = self.model.get_anndata_manager(self.adata, required=True)
+        x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
+        wanted, back = np.unique(self.cells.indices[rows], return_inverse=True)
+        return np.asarray(sparse.csr_matrix(x[wanted]).toarray()[back])
 
     def factual(self, z: np.ndarray, rows: slice) -> Predictive:
         """What the model expects of a chunk of cells as they are."""
@@ -78,7 +88,7 @@ def encode(
     model.module.eval()
     obs = adata.obs.iloc[rows]
     obs = obs[[name for name in obs if not str(name).startswith("_scvi")]].copy()
-    return Encoded(model, cells, mean, sd, obs, output_names(model, adata.var_names))
+    return Encoded(model, adata, cells, mean, sd, obs, output_names(model, adata.var_names))
 
 
 def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:

@@ -63,7 +63,16 @@ def _along(name: str, position: int, span: tuple[float, float], n_steps: int) ->
         out[:, position] = steps[step]
         return out
 
-    return Path(name, "line", steps, tuple(f"{s:+.2g}" for s in steps), at)
+    return Path(name, "line", steps, tuple(_signed(s) for s in steps), at)
+
+
+def _signed(step: float) -> str:
+    return "0" if abs(step) < 1e-9 else f"{step:+.2g}"
+
+
+def _in_pi(angle: float) -> str:
+    share = f"{angle / np.pi:.2f}".rstrip("0").rstrip(".")
+    return {"0": "0", "1": "π"}.get(share, f"{share}π")
 
 
 def _of_block(move: BlockMove, span: tuple[float, float], n_steps: int) -> Path:
@@ -75,7 +84,7 @@ def _of_block(move: BlockMove, span: tuple[float, float], n_steps: int) -> Path:
     if move.kind == "circular":
         angles = np.linspace(0.0, 2.0 * np.pi, n_steps)
         return Path(
-            move.name, "circle", angles, tuple(f"{a / np.pi:.2g}π" for a in angles),
+            move.name, "circle", angles, tuple(_in_pi(a) for a in angles),
             _set_to(move, move.position(angles)),
         )  # fmt: skip
     places = np.linspace(0, len(move.levels) - 1, _BETWEEN_ANCHORS * (len(move.levels) - 1) + 1)
