@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,8 @@ from betascvi import _keys
 from betascvi._errors import UnknownFactorError
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
-from betascvi.model._predictive import Predictive, argument_is_normal, carry, draw_pair
+from betascvi.model._predictive import argument_is_normal
+from betascvi.tl._counterfactual_counts import carried_counts, drawn_counts
 from betascvi.tl._counterfactual_record import Counterfactual
 from betascvi.tl._data_error import data_error, group_codes
 from betascvi.tl._encoded import Encoded, encode, obs_of_targets
@@ -27,8 +28,6 @@ from betascvi.tl._targets import Targets, targets_of
 _OUTPUTS = ("mean", "counts", "carried", "statistics")
 _DRAWN = ("counts", "carried")
 _INTERVAL = (0.05, 0.95)
-Pair = tuple[np.ndarray, np.ndarray]
-"""Counts before and after."""
 
 
 def counterfactual(
@@ -190,7 +189,7 @@ def _matrices(
     asked_for = {name: str(target) for name, target in changes.items()}
     skeleton.uns[_keys.UNS] = {"counterfactual": asked_for, "output": output, "seed": seed}
     is_counts = output in _DRAWN
-    make = {"mean": _means, "counts": _counts, "carried": _carried}[output]
+    make = {"mean": _means, "counts": drawn_counts, "carried": carried_counts}[output]
     with opened(store, skeleton, is_counts=is_counts) as sink:
         for rows in chunks(len(obs), store.chunk_size):
             sink.put(rows, make(encoded, targets, rows, n_draws, seed, store.factual))
@@ -215,55 +214,6 @@ def _means(
         out[_keys.FACTUAL] = before[0] if len(before) == 1 else np.mean(before, axis=0)
     if len(drawn) > 1:
         out["low"], out["high"] = np.quantile(drawn, _INTERVAL, axis=0)
-    return out
-
-
-def _counts(
-    encoded: Encoded, targets: Targets, rows: slice, n_draws: int | None, seed: int, factual: bool
-) -> dict[str, np.ndarray]:
-    """Drawn counts of one chunk, before and after with the same randomness."""
-    return _drawn(draw_pair, encoded, targets, rows, (n_draws, seed), factual=factual)
-
-
-def _carried(
-    encoded: Encoded, targets: Targets, rows: slice, n_draws: int | None, seed: int, factual: bool
-) -> dict[str, np.ndarray]:
-    """The counts of one chunk of cells, and what they become."""
-    observed = encoded.observed(rows)
-
-    def pair(one: Predictive, other: Predictive, rng: np.random.Generator) -> Pair:
-        return observed.astype(np.float32), carry(observed, one, other, rng)
-
-    return _drawn(pair, encoded, targets, rows, (n_draws, seed), factual=factual)
-
-
-def _drawn(
-    pair: Callable[[Predictive, Predictive, np.random.Generator], Pair],
-    encoded: Encoded,
-    targets: Targets,
-    rows: slice,
-    draws: tuple[int | None, int],
-    *,
-    factual: bool,
-) -> dict[str, np.ndarray]:
-    out: dict[str, np.ndarray] = {}
-    n_draws, seed = draws
-    for sample in range(n_draws or 1):
-        z = encoded.positions(sample, seed)
-        rng = np.random.default_rng([seed, sample, rows.start, 1])
-        before = encoded.factual(z, rows)
-        shares = [arm.weight for arm in targets.arms]
-        of_cell = rng.choice(len(shares), rows.stop - rows.start, p=shares)
-        drawn = np.empty_like(before.mean)
-        state = rng.bit_generator.state
-        for k, arm in enumerate(targets.arms):
-            rng.bit_generator.state = state  # the same counts before, whichever arm
-            was, becomes = pair(before, encoded.moved(z, targets, arm, rows), rng)
-            drawn[of_cell == k] = becomes[of_cell == k]
-        suffix = "" if sample == 0 else f"_{sample + 1}"
-        out["X" if sample == 0 else f"sample{suffix}"] = drawn
-        if factual:
-            out[f"{_keys.FACTUAL}{suffix}"] = was
     return out
 
 
