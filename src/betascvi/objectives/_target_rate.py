@@ -47,7 +47,7 @@ class TargetRate(Objective):
     beta: float = 1.0
     bounds: tuple[float, float] = (1e-4, 1e4)
     proportional: float = 0.5
-    integral: float = 0.01
+    integral: float = 0.05
 
     def __post_init__(self) -> None:
         check_weight("rate", self.rate)
