@@ -40,7 +40,7 @@ FIGURES = ROOT / "docs" / "concepts" / "figures"
 BETAS = (0.1, 0.5, 1.0, 2.0, 4.0, 10.0)
 SIDE_BY_SIDE = (1.0, 2.0, 4.0)
 MAPPED = (0.1, 1.0, 4.0, 10.0)
-EPOCHS = {"simulated": 80, "kang_pbmc_annotated": 100}
+EPOCHS = {"simulated": 80, "kang_pbmc_annotated": 40}
 COLOURS = {"simulated": "cell_type", "kang_pbmc_annotated": "cell_type"}
 SHOWN = (
     "rate", "distortion", "elbo", "gap", "information", "overlap", "gain_over_gene_means",

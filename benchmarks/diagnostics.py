@@ -43,7 +43,7 @@ RUNS = ROOT / ".benchmark_runs" / "diagnostics"
 RESULT = Path(__file__).parent / "results" / "diagnostics.json"
 FIGURES = ROOT / "docs" / "concepts" / "figures"
 
-EPOCHS = {"simulated": 80, "kang_pbmc_annotated": 100, "mouse_pancreas_e15": 40}
+EPOCHS = {"simulated": 80, "kang_pbmc_annotated": 25, "mouse_pancreas_e15": 40}
 BETAS = (0.01, 0.1, 0.5, 1.0, 4.0, 10.0, 50.0)
 SHOWN_REGIMES = (0.01, 1.0, 50.0)
 WIDTHS = (5, 10, 30)

@@ -50,15 +50,17 @@ def law(data: Sequence[str], seeds: Sequence[int], n_steps: int) -> list[Row]:
     rows = [describe(run) for run in runs]
     live = [row for row in rows if row["live_axes"] > 0]
     worst = max((abs(row["off_by"]) for row in live), default=float("nan"))
-    within = sum(abs(row["off_by"]) <= 0.01 for row in live)
+    settled = [abs(row["off_by"]) for row in live if row["state"] == "converged"]
     return [
         *rows,
         {
             "data": "all",
             "n_live": len(live),
             "n_collapsed": len(rows) - len(live),
-            "within_1_percent": within,
             "worst": worst,
+            "n_converged": len(settled),
+            "converged_within_1_percent": sum(off <= 0.01 for off in settled),
+            "worst_converged": max(settled, default=float("nan")),
         },
     ]
 

@@ -2,6 +2,7 @@
 
 ``known``    estimators against brute force, closed forms and an exact evidence
 ``tc``       total correlation of a factorised posterior by estimator, width and minibatch
+``identity`` the sampled split of the rate against every cell's own draw, each term
 ``cost``     one training step of each objective against the beta-VAE's, interleaved
 ``purpose``  what each objective is for, measured on data that show it
 
@@ -28,6 +29,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from benchmarks import _purpose
 from benchmarks._record import RESULTS, write
 from betascvi.likelihoods import SparseRows
+from betascvi.metrics._information_identity import information_identity
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import (
     DIPVAE,
@@ -188,6 +190,34 @@ def _exact_tc(sd: float, n_draws: int = 512) -> float:
     return torch.cat(values).mean().item()
 
 
+def identity() -> list[Row]:
+    """Rate = information + gap of 20,000 posteriors: 2,000 cells' draws against all cells'."""
+    rows = []
+    for sd in (0.05, 0.1, 0.3, 0.5, 0.9):
+        rng = np.random.default_rng(0)
+        mean = math.sqrt(0.75) * rng.standard_normal((20_000, 10))
+        variance = np.full_like(mean, sd**2) * rng.uniform(0.5, 1.5, mean.shape)
+        exact = information_identity(mean, variance, rng=rng)
+        samples = [
+            information_identity(mean, variance, rng=np.random.default_rng(seed), n_queries=2000)
+            for seed in range(1, 6)
+        ]
+        rows.append(
+            {
+                "posterior sd": sd,
+                "rate": exact.rate,
+                "information": exact.information,
+                "gap": exact.gap,
+                "log N": exact.ceiling,
+                "largest error of information": max(
+                    abs(s.information - exact.information) for s in samples
+                ),
+                "largest error of gap": max(abs(s.gap - exact.gap) for s in samples),
+            }
+        )
+    return rows
+
+
 def cost(n_rounds: int) -> list[Row]:
     """CPU milliseconds of a step (encode, decode, loss, gradients, Adam), one thread."""
     torch.set_num_threads(1)
@@ -251,7 +281,7 @@ def show(title: str, rows: Iterable[Row]) -> None:
 def main() -> None:
     """Run what was asked for and add it to the result file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=[], help="known, tc, cost, purpose")
+    parser.add_argument("parts", nargs="*", default=[], help="known, tc, identity, cost, purpose")
     parser.add_argument("--quick", action="store_true", help="a minute: no exact mixtures")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -259,6 +289,7 @@ def main() -> None:
     tables: dict[str, Callable[[], list[Row]]] = {
         "known": known,
         "tc": tc,
+        "identity": identity,
         "cost": lambda: cost(30 if arguments.quick else 300),
         "purpose": lambda: _purpose.purpose(quick=arguments.quick),
     }

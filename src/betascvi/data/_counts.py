@@ -105,12 +105,14 @@ def _tally(matrix: Any, shape: tuple[int, int]) -> _Tally:
         values = chunk.data if sparse.issparse(chunk) else chunk
         if values.dtype.kind not in "biuf":
             raise CountsError(f"counts are numbers, got a matrix of {values.dtype}.")
-        missing += int(np.isnan(values).sum())
-        infinite += int(np.isinf(values).sum())
-        negative += int((values < 0).sum())
+        lowest, highest = (values.min(), values.max()) if values.size else (0, 0)
+        if not (lowest >= 0 and np.isfinite(highest)):  # a NaN is not at least zero
+            missing += int(np.isnan(values).sum())
+            infinite += int(np.isinf(values).sum())
+            negative += int((values < 0).sum())
+            values = values[np.isfinite(values)]
         if values.dtype.kind == "f":
-            finite = values[np.isfinite(values)]
-            fractional += int((finite != np.floor(finite)).sum())
+            fractional += int((values != np.floor(values)).sum())
         empty += int((np.asarray(chunk.sum(1)).ravel() == 0).sum())
         gene_totals += np.asarray(abs(chunk).sum(0)).ravel()
     return _Tally(missing, infinite, negative, fractional, empty, int((gene_totals == 0).sum()))

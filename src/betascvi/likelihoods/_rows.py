@@ -121,12 +121,13 @@ class SparseRows:
         cells = np.flatnonzero(np.diff(bounds))
         return cells, bounds[cells]
 
+    def with_value(self, value: torch.Tensor) -> SparseRows:
+        """The same entries with other values."""
+        return SparseRows(self.bounds, self.col, value, self.shape)
+
     def dense(self, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The (cells, genes) matrix of counts."""
-        return self.dense_of(self.value.to(dtype))
-
-    def dense_of(self, value: torch.Tensor) -> torch.Tensor:
-        """The (cells, genes) matrix with ``value`` at the non-zeros."""
+        value = self.value.to(dtype)
         n_cells, n_genes = self.shape
         if value.device.type == "cpu" and value.dtype == torch.float32:
             out = torch.empty(n_cells, n_genes)

@@ -17,7 +17,7 @@ from betascvi.likelihoods._vector_math import RELAXED, exp_of_negative, log1p_of
 
 N_BLOCKS = 8
 _LANES = 32
-_STRIP = 128  # genes added up in single precision before their sum is added in double
+_STRIP = 1024  # genes added up in single precision before their sum is added in double
 _FEW = 12.0  # counts up to this have their rising factorial multiplied out
 _FULL = 1e100  # a product whose logarithm is due
 _Array = np.ndarray[Any, Any]

@@ -164,15 +164,16 @@ class BetaVAEModule(VAE):
         batch_index: Tensor,
         cont_covs: Tensor | None,
         cat_covs: Tensor | None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor | SparseRows, tuple[Tensor, ...]]:
         """What the encoder's network reads: the data, and covariates where it is to see them."""
+        inputs: Tensor | SparseRows
         if isinstance(x, SparseRows):
-            inputs = x.dense_of(torch.log1p(x.value) if self.log_variational else x.value)
+            inputs = x.with_value(torch.log1p(x.value) if self.log_variational else x.value)
         else:
             inputs = torch.log1p(x) if self.log_variational else x
         if not self.encode_covariates:
             return inputs, ()
-        return self._beside_covariates(inputs, batch_index, cont_covs, cat_covs)
+        return self._beside_covariates(dense(inputs), batch_index, cont_covs, cat_covs)
 
     @auto_move_data
     @override
