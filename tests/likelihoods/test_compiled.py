@@ -115,10 +115,11 @@ def test_a_nan_shows_in_its_cell_alone() -> None:
 def test_the_number_of_threads_leaves_every_bit_as_it_is() -> None:
     drawn = {name: value.float() for name, value in draw(7, 0.1).items()}
     counts = likelihoods.SparseRows.from_dense(drawn["x"])
+    log_theta = drawn["log_dispersion"].numpy()
     arguments = (
         drawn["logits"].numpy(),
         np.exp(drawn["log_library"].numpy().ravel().astype(np.float64)),
-        np.exp(drawn["log_dispersion"].numpy()),
+        (np.exp(log_theta), np.exp(-log_theta)),
         np.ones(N_CELLS, np.float32),
         (counts.bounds.numpy(), counts.col.numpy(), counts.value.numpy()),
     )

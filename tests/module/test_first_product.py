@@ -9,55 +9,83 @@ from hypothesis import strategies as st
 from torch import nn
 
 from betascvi.likelihoods import SparseRows
-from betascvi.module._first_product import linear_of_non_zeros, multiplies_non_zeros
+from betascvi.module import _first_product
+from betascvi.module._first_product import (
+    gradient_by_weight,
+    product,
+    skips_zeros,
+    store_by_gene,
+)
 
 
 def rows_of(n_cells: int, n_genes: int, density: float, seed: int) -> SparseRows:
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(1, 50, (n_cells, n_genes), generator=generator).float()
-    return SparseRows.from_dense(
-        counts * (torch.rand(n_cells, n_genes, generator=generator) < density)
-    )
+    kept = torch.rand(n_cells, n_genes, generator=generator) < density
+    return SparseRows.from_dense(counts * kept)
+
+
+def layer(n_genes: int, width: int) -> nn.Linear:
+    linear = nn.Linear(n_genes, width)
+    store_by_gene(linear)
+    return linear
 
 
 @settings(deadline=None, max_examples=30)
 @given(
     st.integers(1, 9), st.integers(1, 40), st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.integers(1, 70)
 )
-def test_any_shape_and_number_of_entries(n_cells, n_genes, density, width):
-    rows, linear = rows_of(n_cells, n_genes, density, n_genes), nn.Linear(n_genes, width)
-    expected = linear(rows.dense()).detach()
-    found = linear_of_non_zeros(linear, rows)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+def test_product_and_gradient_are_the_dense_ones(n_cells, n_genes, density, width):
+    rows, linear = rows_of(n_cells, n_genes, density, n_genes), layer(n_genes, width)
+    gradient = torch.randn(n_cells, width)
+    expected = linear(rows.dense())
+    expected.backward(gradient)
+    found = product(rows, linear.weight, linear.bias)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-4)
+    by_weight = gradient_by_weight(rows, gradient)
+    torch.testing.assert_close(by_weight, linear.weight.grad, rtol=1e-5, atol=1e-4)
+    assert by_weight.t().is_contiguous()  # as the weights are, or autograd copies it
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_threads_do_not_change_a_bit(threads):
-    rows, linear = rows_of(50, 300, 0.1, 0), nn.Linear(300, 64)
-    alone = linear_of_non_zeros(linear, rows)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        assert torch.equal(linear_of_non_zeros(linear, rows), alone)
-    finally:
-        torch.set_num_threads(before)
+def test_threads_do_not_change_a_bit(monkeypatch):
+    rows, linear, gradient = rows_of(50, 300, 0.1, 0), layer(300, 66), torch.randn(50, 66)
+
+    def results(is_parallel: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        monkeypatch.setattr(_first_product, "_has_threads", lambda: is_parallel)
+        return product(rows, linear.weight, linear.bias), gradient_by_weight(rows, gradient)
+
+    for one, other in zip(results(False), results(True), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_missing_count_is_not_lost():
-    rows, linear = rows_of(3, 40, 0.2, 0), nn.Linear(40, 5)
+    rows, linear = rows_of(3, 40, 0.2, 0), layer(40, 5)
     rows.value[0] = float("nan")
-    assert torch.isnan(linear_of_non_zeros(linear, rows)).any()
+    assert torch.isnan(product(rows, linear.weight, linear.bias)).any()
 
 
-def test_where_it_does_not_serve():
-    sparse, full = rows_of(20, 100, 0.05, 0), rows_of(20, 100, 0.5, 0)
-    linear = nn.Linear(100, 8)
-    assert not multiplies_non_zeros(linear, sparse)  # a gradient may be asked for
-    with torch.no_grad():
-        assert multiplies_non_zeros(linear, sparse)
-        assert not multiplies_non_zeros(linear, full)
-        assert not multiplies_non_zeros(linear.double(), sparse)
-        assert not multiplies_non_zeros(nn.Linear(100, 8, bias=False), sparse)
-        watched = nn.Linear(100, 8)
-        watched.register_forward_hook(lambda *_: None)
-        assert not multiplies_non_zeros(watched, sparse)
+def test_storing_by_gene_changes_no_weight():
+    linear = nn.Linear(7, 3)
+    before = linear.weight.detach().clone()
+    store_by_gene(linear)
+    assert linear.weight.shape == (3, 7)
+    assert torch.equal(linear.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("what", "serves"),
+    [("usual", True), ("full", False), ("double", False), ("no bias", False), ("row by row", False),
+     ("watched", False)],
+)  # fmt: skip
+def test_where_zeros_are_skipped(what, serves):
+    rows = rows_of(20, 100, 0.5 if what == "full" else 0.05, 0)
+    linear = layer(100, 8)
+    if what == "double":
+        linear.double()
+    elif what == "no bias":
+        linear.bias = None
+    elif what == "row by row":
+        linear = nn.Linear(100, 8)
+    elif what == "watched":
+        linear.register_forward_hook(lambda *_: None)
+    assert skips_zeros(linear, rows) is serves

@@ -125,6 +125,29 @@ def test_non_zeros_alone_give_the_loss_of_the_dense_minibatch(likelihood: str) -
 
 
 @dataclasses.dataclass(frozen=True)
+class Hurried(Objective):
+    """The reconstruction at a third of its weight, and three times the pace."""
+
+    pace: float = 3.0
+
+    def __call__(self, step: Step) -> LossTerms:
+        return LossTerms(Term(step.reconstruction, 1 / 3), {}, pace=self.pace)
+
+
+def test_the_pace_of_an_objective_multiplies_what_is_minimised_and_nothing_else() -> None:
+    tensors = minibatch(covariates=False)
+    outputs = []
+    for pace in (1.0, 3.0):
+        torch.manual_seed(0)
+        outputs.append(module_of(objective=Hurried(pace)).eval()(tensors)[2])
+
+    slow, quick = outputs
+    torch.testing.assert_close(quick.loss, quick.reconstruction_loss_sum / N_CELLS)
+    torch.testing.assert_close(quick.loss, 3.0 * slow.loss)
+    torch.testing.assert_close(quick.reconstruction_loss_sum, slow.reconstruction_loss_sum)
+
+
+@dataclasses.dataclass(frozen=True)
 class Keeper(Objective):
     """Keeps the step it saw and a few draws of it."""
 

@@ -197,3 +197,17 @@ def test_sigmas_take_no_gradient_from_reports(live_step: Step) -> None:
 
     assert not any(value.requires_grad for value in reports.values())
     assert all(isinstance(value, Tensor) and value.dim() == 0 for value in reports.values())
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_network_learns_at_the_pace_of_a_reconstruction_that_weighs_one(
+    live_step: Step, scale: float
+) -> None:
+    terms = settled(LVAE(scale=scale), live_step)
+
+    reconstruction, kl = (
+        torch.as_tensor(terms.pace * term.weight).item()
+        for term in (terms.reconstruction, terms.penalties["kl"])
+    )
+    assert reconstruction == pytest.approx(1.0)
+    assert kl == pytest.approx(terms.reports["realised_beta"].item())

@@ -34,6 +34,8 @@ class CompressedRows:
     value: Tensor
     log_factorial: Tensor
     """(cells,) sum over genes of log x!: the same at every epoch."""
+    totals: Tensor
+    """(cells,) sum over genes of x."""
     n_genes: int
 
     @classmethod
@@ -46,13 +48,16 @@ class CompressedRows:
             torch.as_tensor(col, device=device),
             torch.as_tensor(value, device=device),
             _log_factorials(matrix).to(device),
+            torch.as_tensor(
+                np.asarray(matrix.sum(1, dtype=np.float64), np.float32).ravel(), device=device
+            ),
             matrix.shape[1],
         )
 
     @property
     def n_bytes(self) -> int:
         """Memory held on the device."""
-        tensors = (self.crow, self.col, self.value, self.log_factorial)
+        tensors = (self.crow, self.col, self.value, self.log_factorial, self.totals)
         return sum(t.numel() * t.element_size() for t in tensors)
 
     def cut(self, cells: Tensor, batch_size: int) -> list[SparseRows]:
@@ -61,7 +66,7 @@ class CompressedRows:
         bounds = torch.zeros(len(cells) + 1, dtype=torch.int64, device=cells.device)
         torch.cumsum(end - start, 0, out=bounds[1:])
         col, value = self._gather(start, bounds)
-        constants = self.log_factorial[cells]
+        constants, totals = self.log_factorial[cells], self.totals[cells]
         firsts = range(0, len(cells), batch_size)
         ends = [min(first + batch_size, len(cells)) for first in firsts]
         edges = bounds[[0, *ends]].tolist()
@@ -69,6 +74,7 @@ class CompressedRows:
             SparseRows(
                 bounds[first : end + 1] - a, col[a:b], value[a:b],
                 (end - first, self.n_genes), constants[first:end],
+                totals[first:end],
             )
             for first, end, (a, b) in zip(firsts, ends, pairwise(edges), strict=True)
         ]  # fmt: skip

@@ -45,7 +45,7 @@ def compiled_negative_binomial(
 
 
 class _Compiled(torch.autograd.Function):
-    """Forward works out the gradients as well, as if every cell had weight one."""
+    """Forward works out the gradients as well, as if the cells' mean were differentiated."""
 
     @staticmethod
     def forward(
@@ -56,8 +56,8 @@ class _Compiled(torch.autograd.Function):
         log_dispersion: torch.Tensor,
         is_recording: bool,
     ) -> torch.Tensor:
-        even = np.ones(len(logits), np.float32)
-        nll, *slopes = _evaluate(rows, logits, log_library, log_dispersion, even)
+        usual = np.full(len(logits), 1.0 / len(logits), np.float32)
+        nll, *slopes = _evaluate(rows, logits, log_library, log_dispersion, usual)
         if is_recording:
             ctx.rows = rows
             ctx.slopes = slopes
@@ -73,11 +73,12 @@ class _Compiled(torch.autograd.Function):
         if slopes is None or not is_even:
             logits, library, theta = ctx.saved_tensors
             _, *slopes = _evaluate(ctx.rows, logits, library, theta, np.ascontiguousarray(weights))
-            by_logits, by_theta = slopes
-            return None, by_logits.mul_(weight[:, None]), None, by_theta, None
-        by_logits, by_theta = slopes
-        scale = float(weights[0])
-        return None, by_logits.mul_(scale), None, by_theta.mul_(scale), None
+            return None, slopes[0], None, slopes[1], None
+        scale = float(weights[0] / np.float32(1.0 / len(weights)))
+        if scale != 1.0:
+            for slope in slopes:
+                slope.mul_(scale)
+        return None, slopes[0], None, slopes[1], None
 
 
 def _evaluate(
@@ -87,11 +88,12 @@ def _evaluate(
     log_dispersion: torch.Tensor,
     weight: np.ndarray[Any, np.dtype[np.float32]],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Value, slope by logits and, weighted and summed over cells, slope by log theta."""
+    """Value; slopes, weighted, by logits and (summed over cells) by log theta."""
     n_cells, n_genes = rows.shape
     logits = logits.detach().contiguous()
     nll, slope = np.empty(n_cells), torch.empty_like(logits)
     by_theta = np.empty((N_BLOCKS, n_genes), np.float32)
+    log_theta = log_dispersion.detach().numpy()
     evaluate, threads = evaluate_serially, n_threads()
     if threads > 1:
         numba.set_num_threads(threads)
@@ -99,7 +101,7 @@ def _evaluate(
     evaluate(
         logits.numpy(),
         np.exp(log_library.detach().double().numpy().ravel()),
-        np.exp(log_dispersion.detach().numpy()),
+        (np.exp(log_theta), np.exp(-log_theta)),
         weight,
         (rows.bounds.numpy(), rows.col.numpy(), rows.value.to(logits.dtype).numpy()),
         (nll, slope.numpy(), by_theta),

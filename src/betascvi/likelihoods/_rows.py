@@ -33,6 +33,8 @@ class SparseRows:
         Cells and genes.
     known_log_factorial
         Sum over genes of log x! for each cell, when the caller keeps it for the whole data set.
+    known_totals
+        Counts of each cell, likewise.
     """
 
     bounds: torch.Tensor
@@ -40,6 +42,7 @@ class SparseRows:
     value: torch.Tensor
     shape: tuple[int, int]
     known_log_factorial: torch.Tensor | None = None
+    known_totals: torch.Tensor | None = None
 
     @classmethod
     def from_dense(cls, x: torch.Tensor) -> SparseRows:
@@ -102,6 +105,8 @@ class SparseRows:
     @cached_property
     def totals(self) -> torch.Tensor:
         """Counts of each cell, (cells,)."""
+        if self.known_totals is not None:
+            return self.known_totals
         return self.sum_per_cell(self.value.float())
 
     def sum_per_cell(self, values: torch.Tensor) -> torch.Tensor:
@@ -149,17 +154,18 @@ class SparseRows:
             self.value.repeat(times),
             (times * n_cells, n_genes),
             self.log_factorial.repeat(times),
+            self.totals.repeat(times),
         )
 
     def to(self, device: torch.device | str) -> SparseRows:
         """The same rows on another device."""
-        known = self.known_log_factorial
+        known = self.known_log_factorial, self.known_totals
         return SparseRows(
             self.bounds.to(device),
             self.col.to(device),
             self.value.to(device),
             self.shape,
-            None if known is None else known.to(device),
+            *(None if figures is None else figures.to(device) for figures in known),
         )
 
 

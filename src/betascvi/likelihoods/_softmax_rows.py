@@ -21,6 +21,7 @@ _STRIP = 1024  # genes added up in single precision before their sum is added in
 _FEW = 12.0  # counts up to this have their rising factorial multiplied out
 _FULL = 1e100  # a product whose logarithm is due
 _Array = np.ndarray[Any, Any]
+_Two = tuple[_Array, _Array]
 
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
@@ -46,13 +47,14 @@ def _largest(logits: _Array) -> np.float32:
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
 def _costs(
-    mu: _Array, rate: np.float32, theta: _Array, slope: _Array, by_theta: _Array, weight: np.float32
-) -> tuple[np.float32, np.float32]:
+    mu: _Array, rate: np.float32, theta: _Array, inverse: _Array, slope: _Array, by_theta: _Array,
+    weight: np.float32,
+) -> tuple[np.float32, np.float32]:  # fmt: skip
     """Sums of theta log(1 + mu / theta) and of its slope by log mu, which is written down."""
     cost, slopes = np.float32(0.0), np.float32(0.0)
     for g in range(mu.shape[0]):
         scale = theta[g]
-        log_whole, rest = log1p_of_positive(mu[g] * rate / scale)
+        log_whole, rest = log1p_of_positive(mu[g] * rate * inverse[g])
         by_theta[g] += weight * scale * rest
         by_rate = scale * (log_whole - rest)
         slope[g] = by_rate
@@ -63,8 +65,8 @@ def _costs(
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
 def _dense_part(
-    logits: _Array, library: float, theta: _Array, share: _Array, slope: _Array, by_theta: _Array,
-    weight: np.float32,
+    logits: _Array, library: float, dispersion: _Two, share: _Array, slope: _Array,
+    by_theta: _Array, weight: np.float32,
 ) -> tuple[float, float, np.float32, float]:  # fmt: skip
     """Cost and slope of a row of zeros; then the largest logit and the sum of exponentials."""
     largest = _largest(logits)
@@ -73,12 +75,14 @@ def _dense_part(
         end = start + _STRIP
         total += _exponentials(logits[start:end], largest, share[start:end])
     rate = np.float32(library / total)
+    theta, inverse = dispersion
     cost, slopes = 0.0, 0.0
     for start in range(0, logits.shape[0], _STRIP):
         end = start + _STRIP
         part = _costs(
-            share[start:end], rate, theta[start:end], slope[start:end], by_theta[start:end], weight
-        )
+            share[start:end], rate, theta[start:end], inverse[start:end], slope[start:end],
+            by_theta[start:end], weight,
+        )  # fmt: skip
         cost += part[0]
         slopes += part[1]
     return cost, slopes, largest, total
@@ -132,13 +136,13 @@ def _log_gamma(z: float) -> tuple[float, float]:
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
 def _odds_at_counts(
-    col: _Array, count: _Array, share: _Array, rate: np.float32, theta: _Array, terms: _Array
+    col: _Array, count: _Array, share: _Array, rate: np.float32, inverse: _Array, terms: _Array
 ) -> float:
     """Fill ``terms`` with log(1 + r), r and x / (1 + r) at r = mu / theta; the sum of the last."""
     total = 0.0
     for i in range(col.shape[0]):
         g = col[i]
-        ratio = share[g] * rate / theta[g]
+        ratio = share[g] * rate * inverse[g]
         by_rate = count[i] / (np.float32(1.0) + ratio)
         terms[0, i] = log1p_of_positive(ratio)[0]
         terms[1, i] = ratio
@@ -177,56 +181,57 @@ def _sparse_part(
 
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
-def _to_logits(slope: _Array, mu: _Array, factor: np.float32) -> None:
+def _to_logits(slope: _Array, mu: _Array, factor: np.float32, weight: np.float32) -> None:
     for g in range(slope.shape[0]):
-        slope[g] -= factor * mu[g]
+        slope[g] = weight * (slope[g] - factor * mu[g])
 
 
 @njit(error_model="numpy", cache=True)
 def _evaluate_block(
-    cells: tuple[int, int], logits: _Array, library: _Array, theta: _Array, weight: _Array,
+    cells: tuple[int, int], logits: _Array, library: _Array, dispersion: _Two, weight: _Array,
     counts: tuple[_Array, _Array, _Array], out: tuple[_Array, _Array, _Array],
 ) -> None:  # fmt: skip
     bounds, cols, values = counts
     nll, slope, by_theta = out
     share = np.empty(logits.shape[1], np.float32)
     terms = np.empty((3, logits.shape[1]), np.float32)
+    theta, inverse = dispersion
     by_theta[:] = 0.0
     for cell in range(cells[0], cells[1]):
         entries = slice(bounds[cell], bounds[cell + 1])
         col, count = cols[entries], values[entries]
         cost, slopes, largest, total = _dense_part(
-            logits[cell], library[cell], theta, share, slope[cell], by_theta, weight[cell]
+            logits[cell], library[cell], dispersion, share, slope[cell], by_theta, weight[cell]
         )
         rate = library[cell] / total
-        fewer = _odds_at_counts(col, count, share, np.float32(rate), theta, terms)
+        fewer = _odds_at_counts(col, count, share, np.float32(rate), inverse, terms)
         log_mu = logits[cell][col] + (math.log(rate) - largest)
         gain = _sparse_part(col, count, log_mu, theta, slope[cell], by_theta, weight[cell], terms)
         nll[cell] = cost - gain
-        _to_logits(slope[cell], share, np.float32((slopes - fewer) / total))
+        _to_logits(slope[cell], share, np.float32((slopes - fewer) / total), weight[cell])
 
 
 @njit(error_model="numpy", cache=True)
 def evaluate_serially(
-    logits: _Array, library: _Array, theta: _Array, weight: _Array,
+    logits: _Array, library: _Array, dispersion: _Two, weight: _Array,
     counts: tuple[_Array, _Array, _Array], out: tuple[_Array, _Array, _Array],
 ) -> None:  # fmt: skip
-    """Fill ``out``: value per cell less log x!, slope by logits, weighted slopes by log theta.
+    """Fill ``out``: value per cell less log x!, weighted slopes by logits and by log theta.
 
-    ``counts`` are where each cell's entries begin and end, genes, values; the slopes by log theta
-    come as one sum for each of ``N_BLOCKS`` blocks of cells.
+    ``dispersion`` is theta and 1 / theta; ``counts`` are where each cell's entries begin and end,
+    genes, values; the slopes by log theta come as one sum for each of ``N_BLOCKS`` blocks of cells.
     """
     nll, slope, by_theta = out
     n = logits.shape[0]
     for block in range(N_BLOCKS):
         cells = block * n // N_BLOCKS, (block + 1) * n // N_BLOCKS
         part = nll, slope, by_theta[block]
-        _evaluate_block(cells, logits, library, theta, weight, counts, part)
+        _evaluate_block(cells, logits, library, dispersion, weight, counts, part)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def evaluate_in_parallel(
-    logits: _Array, library: _Array, theta: _Array, weight: _Array,
+    logits: _Array, library: _Array, dispersion: _Two, weight: _Array,
     counts: tuple[_Array, _Array, _Array], out: tuple[_Array, _Array, _Array],
 ) -> None:  # fmt: skip
     """As :func:`evaluate_serially`, to the last bit, on several threads."""
@@ -235,4 +240,4 @@ def evaluate_in_parallel(
     for block in prange(N_BLOCKS):
         cells = block * n // N_BLOCKS, (block + 1) * n // N_BLOCKS
         part = nll, slope, by_theta[block]
-        _evaluate_block(cells, logits, library, theta, weight, counts, part)
+        _evaluate_block(cells, logits, library, dispersion, weight, counts, part)

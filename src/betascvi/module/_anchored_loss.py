@@ -35,13 +35,14 @@ def loss_terms(
         \mathcal{L}_{\text{free}} + \sum_k \beta_k \mathrm{KL}(q_k \,\|\, p(z_k \mid c_k))
         + \eta_k H_k + \lambda_k \mathrm{MMD}^2_k + \text{swap}
 
-    where the objective sees the free block alone, as a latent of its own.
+    where the objective sees the free block alone, as a latent of its own, and the weights of the
+    others are beside a reconstruction that weighs one.
     """
     blocks = module.anchored
     if blocks is None:
         return module.objective(step)
     terms = module.objective(_free_step(module, step, blocks, tensors, inference_outputs))
-    penalties = dict(terms.penalties)
+    penalties: dict[str, Term] = {}
     for prior in blocks.each:
         penalties[f"{prior.name}_kl"] = Term(step.kl[:, prior.axes].sum(-1), prior.anchor.beta)
         if prior.kind == "categorical" and prior.anchor.cross_entropy:
@@ -51,7 +52,8 @@ def loss_terms(
     weight = max(prior.anchor.swap for prior in blocks.each)
     if weight and module.training:
         penalties["swap"] = _swap(module, step, factors, (tensors, inference_outputs), weight)
-    return LossTerms(terms.reconstruction, penalties, terms.reports)
+    beside = {name: Term(value, weight / terms.pace) for name, (value, weight) in penalties.items()}
+    return replace(terms, penalties={**terms.penalties, **beside})
 
 
 def _free_step(

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from betascvi.likelihoods import SparseRows
 from betascvi.module import _block_kernels
+from betascvi.module._first_product import gradient_by_weight, product
 
 _KINDS = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public way to ask
@@ -23,11 +25,12 @@ class Block(NamedTuple):
     dropout_rate: float
 
 
-def recognised(layers: nn.Sequential, x: Tensor, draws_as_torch: bool) -> Block | None:
+def recognised(layers: nn.Sequential, x: Tensor | SparseRows, draws_as_torch: bool) -> Block | None:
     """The block that ``layers`` are, if they are one the kernels serve for ``x``."""
     parts: list[Any] = [layer for layer in layers if layer is not None]
     kinds = [type(part) for part in parts]
-    if kinds not in (_KINDS[:3], _KINDS) or len(x) < 2:
+    values = x.value if isinstance(x, SparseRows) else x
+    if kinds not in (_KINDS[:3], _KINDS) or x.shape[0] < 2:
         return None
     linear, norm = parts[0], parts[1]
     rate = parts[3].p if len(parts) == 4 and parts[3].training else 0.0
@@ -35,7 +38,7 @@ def recognised(layers: nn.Sequential, x: Tensor, draws_as_torch: bool) -> Block 
         return None
     # what somebody wants to see or change between the layers must pass between them
     is_watched = any(getattr(part, hooks) for part in parts for hooks in _HOOKS)
-    if is_watched or not _is_float_on_cpu(x, linear.weight):
+    if is_watched or not _is_float_on_cpu(values, linear.weight):
         return None
     return Block(linear, norm, rate)
 
@@ -49,7 +52,7 @@ def _is_float_on_cpu(*tensors: Tensor) -> bool:
     return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
 
 
-def run_block(block: Block, x: Tensor) -> Tensor:
+def run_block(block: Block, x: Tensor | SparseRows) -> Tensor:
     """Batch norm by the minibatch's statistics; its running ones are kept up to date."""
     linear, norm, rate = block
     assert norm.running_mean is not None
@@ -76,7 +79,7 @@ class _Block(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,
+        x: Tensor | SparseRows,
         weight: Tensor,
         bias: Tensor,
         gamma: Tensor,
@@ -84,7 +87,11 @@ class _Block(torch.autograd.Function):
         more: tuple[Any, tuple[float, float], float],
     ) -> Tensor:
         running, settings, rate = more
-        normalised = torch.addmm(bias, x, weight.t())
+        ctx.rows = x if isinstance(x, SparseRows) else None
+        if isinstance(x, SparseRows):
+            normalised = product(x, weight, bias)
+        else:
+            normalised = torch.addmm(bias, x, weight.t())
         out = torch.empty_like(normalised)
         n_kept = round((1.0 - rate) * _block_kernels.CHOICES)
         shape = (normalised.shape[0], normalised.shape[1])
@@ -92,7 +99,7 @@ class _Block(torch.autograd.Function):
             normalised.numpy(), (gamma.detach().numpy(), beta.detach().numpy()), running, settings,
             _random_bits(shape, rate), n_kept, out.numpy(),
         )  # fmt: skip
-        ctx.save_for_backward(x, weight, gamma, out)
+        ctx.save_for_backward(None if isinstance(x, SparseRows) else x, weight, gamma, out)
         ctx.kept = normalised, inverse_sd, scale
         return out
 
@@ -107,9 +114,16 @@ class _Block(torch.autograd.Function):
         )
         return (
             gradient @ weight if ctx.needs_input_grad[0] else None,
-            gradient.t() @ x,
+            _by_weight(gradient, x if ctx.rows is None else ctx.rows, weight),
             torch.zeros_like(gamma),  # batch norm takes a shift of its input out again
             torch.from_numpy(by_gamma),
             torch.from_numpy(by_beta),
             None,
         )
+
+
+def _by_weight(gradient: Tensor, x: Tensor | SparseRows, weight: Tensor) -> Tensor:
+    """Gradient by the weights in their own order of memory: any other would be copied."""
+    if isinstance(x, SparseRows):
+        return gradient_by_weight(x, gradient)
+    return gradient.t() @ x if weight.is_contiguous() else (x.t() @ gradient).t()

@@ -30,6 +30,10 @@ def history_entries(terms: LossTerms) -> dict[str, Tensor]:
     return entries
 
 
+def _is_one(pace: float | Tensor) -> bool:
+    return isinstance(pace, float) and pace == 1.0
+
+
 def loss_output(
     module: BetaVAEModule, terms: LossTerms, step: Step, kl: Tensor, tensors: dict[str, Any]
 ) -> LossOutput:
@@ -42,8 +46,8 @@ def loss_output(
             "labels": tensors[REGISTRY_KEYS.LABELS_KEY],
         }
     return LossOutput(
-        loss=terms.total(),
-        reconstruction_loss=step.reconstruction,
-        kl_local={MODULE_KEYS.KL_Z_KEY: kl},
+        loss=terms.total() if _is_one(terms.pace) else terms.pace * terms.total(),
+        reconstruction_loss=step.reconstruction.detach(),  # for the record alone
+        kl_local={MODULE_KEYS.KL_Z_KEY: kl.detach()},
         extra_metrics=extra,
     )

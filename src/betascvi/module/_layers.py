@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from scvi.nn import FCLayers
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from betascvi.likelihoods import SparseRows
-from betascvi.module._first_product import linear_of_non_zeros, multiplies_non_zeros
+from betascvi.module._first_product import product, skips_zeros
 from betascvi.module._hidden_block import recognised, run_block
 
 
@@ -28,20 +28,37 @@ def run_layers(
         for n, code in zip(layers.n_cat_list, covariates, strict=False)
         if n > 1
     ]
-    first = layers.fc_layers[0]
-    blocks = list(layers.fc_layers)
-    if isinstance(x, SparseRows) and not beside and multiplies_non_zeros(first[0], x):
-        blocks[0] = first[1:]
-        hidden = linear_of_non_zeros(first[0], x)
-    else:
-        hidden = x.dense() if isinstance(x, SparseRows) else x
-    for i, block in enumerate(blocks):
+    blocks = list(enumerate(layers.fc_layers))
+    if isinstance(x, SparseRows):
+        started = None if beside else _through_first(layers.fc_layers[0], x, draws_as_torch)
+        if started is None:
+            x = x.dense()
+        else:
+            x, blocks = started, blocks[1:]
+    for i, block in blocks:
         if beside and layers.inject_into_layer(i):
-            hidden = torch.cat((hidden, *beside), dim=-1)
-        usual = recognised(block, hidden, draws_as_torch)
-        if usual is not None:
-            hidden = run_block(usual, hidden)
-            continue
-        for layer in block:
-            hidden = hidden if layer is None else layer(hidden)
-    return hidden
+            x = torch.cat((x, *beside), dim=-1)
+        x = _through(block, x, draws_as_torch)
+    return x
+
+
+def _through(block: nn.Sequential, x: Tensor, draws_as_torch: bool) -> Tensor:
+    usual = recognised(block, x, draws_as_torch)
+    if usual is not None:
+        return run_block(usual, x)
+    for layer in block:
+        x = x if layer is None else layer(x)
+    return x
+
+
+def _through_first(block: nn.Sequential, x: SparseRows, draws_as_torch: bool) -> Tensor | None:
+    """The first block's output from the non-zeros; None where it has to be asked for the dense."""
+    first, *rest = list(block)
+    if not isinstance(first, nn.Linear) or not skips_zeros(first, x):
+        return None
+    usual = recognised(block, x, draws_as_torch)
+    if usual is not None:
+        return run_block(usual, x)
+    if torch.is_grad_enabled():
+        return None
+    return _through(nn.Sequential(*rest), product(x, first.weight, first.bias), draws_as_torch)

@@ -23,10 +23,12 @@ from betascvi.module._covariates import beside_covariates
 from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoder_choice import make_decoder, shape_for
 from betascvi.module._dispersion import log_dispersion
+from betascvi.module._first_product import store_by_gene
 from betascvi.module._history import loss_output
 from betascvi.module._layers import run_layers
 from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood, dense
 from betascvi.module._marginal import marginal_ll
+from betascvi.module._posterior import posterior_of
 from betascvi.module._resample import resampler
 from betascvi.objectives import BetaVAE, Objective, Step
 from betascvi.objectives._gaussian_kl import kl_per_axis
@@ -103,6 +105,7 @@ class BetaVAEModule(VAE):
             "use_layer_norm": use_layer_norm in {"decoder", "both"},
         }
         self._drop_dead_parameters()
+        store_by_gene(self.z_encoder.encoder.fc_layers[0][0])
         shape = shape_for(self, n_cats_per_cov, n_continuous_cov, n_hidden)
         self.decoder = make_decoder(decoder, shape, extra_decoder_kwargs, network)
 
@@ -137,11 +140,9 @@ class BetaVAEModule(VAE):
         inputs, categories = self._encoder_inputs(x, batch_index, cont_covs, cat_covs)
         ours = isinstance(x, SparseRows)  # no run of scvi-tools' to draw the same dropout as
         hidden = run_layers(self.z_encoder.encoder, inputs, *categories, draws_as_torch=not ours)
-        variance = self.z_encoder.var_activation(self.z_encoder.var_encoder(hidden))
-        # scvi-tools' Encoder, less the checks of a distribution's arguments at each step
-        sd = (variance + self.z_encoder.var_eps).sqrt()
-        qz = Normal(self.z_encoder.mean_encoder(hidden), sd, validate_args=False)
-        z = qz.rsample() if n_samples == 1 else qz.sample((n_samples,))
+        loc, sd, z = posterior_of(self.z_encoder, hidden, n_samples, may_be_one_node=ours)
+        # less the checks of a distribution's arguments at each step
+        qz = Normal(loc, sd, validate_args=False)
         if n_samples > 1:
             library = library.expand(n_samples, -1, -1)
         return {

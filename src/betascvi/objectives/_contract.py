@@ -101,6 +101,9 @@ class LossTerms:
     penalties: Mapping[str, Term]
     reports: Mapping[str, Tensor] = field(default_factory=dict)
     """Further scalars for the history, such as what an objective learns; not minimised."""
+    pace: float | Tensor = 1.0
+    """The training multiplies :meth:`total` by it: no minimum moves, but the length of steps. Where
+    the weight of the reconstruction is learned, its reciprocal lets a network learn as elsewhere."""
 
     def total(self) -> Tensor:
         """Weighted sum of the parts, each averaged over the cells of the minibatch."""

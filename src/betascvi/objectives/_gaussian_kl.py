@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Normal
 
+from betascvi.objectives import _kl_kernels
+
 
 def kl_per_axis(q: Normal, p: Normal) -> Tensor:
     """Closed-form KL(q || p) of diagonal Gaussians, (cells, axes)."""
@@ -26,26 +28,55 @@ def _kl(loc: Tensor, scale: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> T
     return 0.5 * (variance_ratio + shift - 1.0 - variance_ratio.log())
 
 
+def _is_compiled(parts: tuple[Tensor, ...]) -> bool:
+    return all(
+        part.dim() == 2 and part.dtype == torch.float32 and part.device.type == "cpu"
+        for part in parts
+    )
+
+
 class _KL(torch.autograd.Function):
     """One node of the graph in the place of a dozen, each of which costs as much as its work."""
 
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:
         ctx.save_for_backward(*parts)
-        return _kl(*parts)
+        if not _is_compiled(parts):
+            return _kl(*parts)
+        out = torch.empty_like(parts[0], memory_format=torch.contiguous_format)
+        _kl_kernels.divergence(_as_arrays(parts), out.numpy())
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        loc, scale, prior_loc, prior_scale = ctx.saved_tensors
-        for_loc, for_scale, for_prior_loc, for_prior_scale = ctx.needs_input_grad
-        precision = prior_scale.square().reciprocal()
-        shift = (loc - prior_loc) * precision
-        by_loc = gradient * shift
-        spread = (scale.square() * precision - 1.0 + shift * (loc - prior_loc)) / prior_scale
-        return (
-            by_loc if for_loc else None,
-            gradient * (scale * precision - scale.reciprocal()) if for_scale else None,
-            -by_loc if for_prior_loc else None,
-            -gradient * spread if for_prior_scale else None,
-        )
+        parts = ctx.saved_tensors
+        of_prior = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        if not of_prior and _is_compiled((*parts, gradient)):
+            by_loc, by_scale = torch.empty(2, *gradient.shape)
+            _kl_kernels.slopes(
+                _as_arrays(parts), gradient.contiguous().numpy(), by_loc.numpy(), by_scale.numpy()
+            )
+            return by_loc, by_scale, None, None
+        return _slopes(parts, ctx.needs_input_grad, gradient)
+
+
+def _as_arrays(parts: tuple[Tensor, ...]) -> Any:
+    return tuple(part.detach().contiguous().numpy() for part in parts)
+
+
+def _slopes(
+    parts: tuple[Tensor, ...], needed: tuple[bool, ...], gradient: Tensor
+) -> tuple[Tensor | None, ...]:
+    loc, scale, prior_loc, prior_scale = parts
+    for_loc, for_scale, for_prior_loc, for_prior_scale = needed
+    precision = prior_scale.square().reciprocal()
+    shift = (loc - prior_loc) * precision
+    by_loc = gradient * shift
+    spread = (scale.square() * precision - 1.0 + shift * (loc - prior_loc)) / prior_scale
+    return (
+        by_loc if for_loc else None,
+        gradient * (scale * precision - scale.reciprocal()) if for_scale else None,
+        -by_loc if for_prior_loc else None,
+        -gradient * spread if for_prior_scale else None,
+    )

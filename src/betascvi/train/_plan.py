@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from betascvi._errors import TrainingError
 from betascvi.data import Chunk
 from betascvi.module import REPORT_SUFFIX, BetaVAEModule
 from betascvi.train._decoder_rates import give_decoder_its_rate, start_from
+from betascvi.train._fused_steps import OptimizerSteps
 from betascvi.train._running_means import RunningMeans
 
 _SCVI_WARMUP = ("n_epochs_kl_warmup", "n_steps_kl_warmup", "max_kl_weight", "min_kl_weight")
@@ -87,14 +89,21 @@ class ObjectivePlan(TrainingPlan):
 
     def _train_on_chunk(self, chunk: Chunk) -> Tensor:
         wrapped = self.optimizers()
-        optimizer = wrapped.optimizer
+        steps = None
         loss = torch.zeros(())
-        for i, (epoch_done, minibatch) in enumerate(chunk):
+        for epoch_done, minibatch in chunk:
             loss = self._minibatch_loss(minibatch, epoch_done)
-            optimizer.zero_grad(set_to_none=True)
+            if (
+                steps is None
+            ):  # through Lightning once a chunk: that is what its step counter counts
+                wrapped.optimizer.zero_grad(set_to_none=True)
+                self.manual_backward(loss)
+                wrapped.step()
+                steps = OptimizerSteps(wrapped.optimizer)
+                continue
+            steps.forget_gradients()
             self.manual_backward(loss)
-            # through Lightning once a chunk: that is what its step counter counts
-            (wrapped if i == 0 else optimizer).step()
+            steps.step()
         return loss.detach()  # of the last minibatch: for callbacks that look at it
 
     def _minibatch_loss(self, minibatch: dict[str, Any], epoch_done: float) -> Tensor:
@@ -174,7 +183,7 @@ class ObjectivePlan(TrainingPlan):
             self.log(f"{name}_{mode}", value, sync_dist=self.use_sync_dist)
 
     def _refuse_non_finite(self, output: LossOutput) -> None:
-        if torch.isfinite(output.loss):
+        if math.isfinite(output.loss.item()):
             return
         parts = {**output.reconstruction_loss, **output.kl_local, **output.extra_metrics}
         bad = [name for name, value in parts.items() if not torch.isfinite(value).all()]
