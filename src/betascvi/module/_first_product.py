@@ -23,9 +23,15 @@ FULLEST = 0.12
 """Above this share of non-zeros dense products are as quick."""
 N_PARTS = 4
 """Parts of the hidden nodes whose gradients are summed apart, on as many threads."""
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public way to ask
 _Array = np.ndarray[Any, Any]
 _Entries = tuple[_Array, _Array, _Array]
 _FAST = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "cache": True}
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether somebody wants to see or change what passes through a layer."""
+    return any(getattr(layer, hooks) for hooks in _HOOKS)
 
 
 def store_by_gene(linear: nn.Linear) -> None:
@@ -37,7 +43,7 @@ def skips_zeros(linear: Any, rows: SparseRows) -> bool:
     """Whether ``linear`` of ``rows`` may be worked out from their non-zeros."""
     if type(linear) is not nn.Linear or linear.bias is None:
         return False
-    if linear._forward_hooks or linear._forward_pre_hooks:  # somebody wants to see the input
+    if is_watched(linear):
         return False
     tensors = linear.weight, linear.bias, rows.value
     if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in tensors):

@@ -11,10 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from betascvi.likelihoods import SparseRows
 from betascvi.module import _block_kernels
-from betascvi.module._first_product import gradient_by_weight, product
+from betascvi.module._first_product import gradient_by_weight, is_watched, product
 
 _KINDS = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public way to ask
 
 
 class Block(NamedTuple):
@@ -37,8 +36,7 @@ def recognised(layers: nn.Sequential, x: Tensor | SparseRows, draws_as_torch: bo
     if not _is_usual(norm) or linear.bias is None or (rate > 0.0 and draws_as_torch):
         return None
     # what somebody wants to see or change between the layers must pass between them
-    is_watched = any(getattr(part, hooks) for part in parts for hooks in _HOOKS)
-    if is_watched or not _is_float_on_cpu(values, linear.weight):
+    if any(is_watched(part) for part in parts) or not _is_float_on_cpu(values, linear.weight):
         return None
     return Block(linear, norm, rate)
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.distributions import Normal
 
+from betascvi.module._first_product import is_watched
+
 
 def posterior_of(
     encoder: Encoder, hidden: Tensor, n_samples: int = 1, *, may_be_one_node: bool = False
@@ -32,8 +34,7 @@ def posterior_of(
 
 
 def _is_usual(head: nn.Module) -> bool:
-    watched = head._forward_hooks or head._forward_pre_hooks
-    return type(head) is nn.Linear and head.bias is not None and not watched
+    return type(head) is nn.Linear and head.bias is not None and not is_watched(head)
 
 
 class _Posterior(torch.autograd.Function):
