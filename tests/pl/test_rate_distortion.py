@@ -51,3 +51,12 @@ def test_the_faint_line_joins_points_of_the_best_elbo(sweep):
 
     line = next(line for line in ax.get_lines() if line.get_label().startswith("ELBO"))
     np.testing.assert_allclose(-line.get_xdata() - line.get_ydata(), -1015.0)
+
+
+def test_every_point_lies_within_the_axes(sweep):
+    ax = rate_distortion(sweep)
+    ax.figure.canvas.draw()
+
+    low, high = ax.get_ylim()
+    assert ((sweep["distortion"] > low) & (sweep["distortion"] < high)).all()
+    assert sweep["rate"].max() < ax.get_xlim()[1]

@@ -36,6 +36,7 @@ def rate_distortion(record: RateDistortion | pd.DataFrame, ax: Axes | None = Non
         _curve(ax, str(name), curve.sort_values("rate"), series_colour(position))
     best = record.best()
     rates = np.array([0.0, 1.08 * float(frame["rate"].max())])
+    ax.autoscale_view()  # now: matplotlib puts it off, and would forget it
     ax.autoscale(False)
     ax.plot(
         rates, -float(best["elbo"]) - rates, color="#8a8a8a", lw=1.0, ls=":",
