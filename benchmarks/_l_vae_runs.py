@@ -147,7 +147,7 @@ def verdict(record: Row, objective: LVAE) -> SigmaVerdict:
         history[f"{per_axis}sigma1"],
         history["reconstruction"],
         history[f"{per_axis}kl"],
-        scale=objective.scale,
+        scale=objective.a,
         epsilon=objective.epsilon,
         baseline=record["baseline"],
     )
@@ -169,10 +169,10 @@ def describe(run: Run) -> Row:
     if not isinstance(run.objective, LVAE):
         return row
     objective = run.objective
-    law = math.sqrt(objective.scale * row["reconstruction"] / (row["kl"] + objective.epsilon))
+    law = math.sqrt(objective.a * row["reconstruction"] / (row["kl"] + objective.epsilon))
     said = verdict(record, objective)
     return row | {
-        "scale": objective.scale,
+        "scale": objective.a,
         "beta_hat": end(record, "beta_hat"),
         "law": law,
         "off_by": end(record, "beta_hat") / law - 1.0,

@@ -83,7 +83,7 @@ def _arms(learned: Run) -> Iterable[tuple[str, Run]]:
     at = np.arange(len(course)) / len(course)
     return (
         ("learned", learned),
-        ("one sigma an axis", replace(learned, objective=replace(DEFAULT, per_axis=True))),
+        ("one sigma an axis", replace(learned, objective=LVAE(per_axis=True))),
         ("no sum of squares", replace(learned, objective=replace(DEFAULT, sum_of_squares=False))),
         ("as published: a = 1, epsilon = 0", replace(learned, objective=LVAE(1.0, epsilon=0.0))),
         ("final beta, fixed", replace(learned, objective=BetaVAE(beta=course[-1]))),

@@ -211,3 +211,11 @@ def test_the_network_learns_at_the_pace_of_a_reconstruction_that_weighs_one(
     )
     assert reconstruction == pytest.approx(1.0)
     assert kl == pytest.approx(terms.reports["realised_beta"].item())
+
+
+def test_the_scale_left_open_is_larger_with_one_sigma_an_axis() -> None:
+    joint, by_axis = LVAE(), LVAE(per_axis=True)
+
+    assert (joint.scale, by_axis.scale) == (30.0, 100.0)
+    assert joint == LVAE(scale=30.0)
+    assert LVAE(scale=7.0, per_axis=True).a == 7.0

@@ -11,6 +11,8 @@ from typing_extensions import override
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
 from betascvi.objectives._settings import check_positive
 
+_FOR_ALL, _BY_AXIS = 30.0, 100.0
+
 
 @dataclass(frozen=True)
 class LVAE(Objective):
@@ -33,7 +35,8 @@ class LVAE(Objective):
     Parameters
     ----------
     scale
-        a, weight of the reconstruction. Larger values keep axes alive: see Notes.
+        a, weight of the reconstruction. Larger values keep axes alive: see Notes. None is 30, or
+        100 with one :math:`\sigma` an axis ; it is a number once made.
     per_axis
         Learn one :math:`\sigma_j` for every axis, which prunes axes that earn little.
     sigma_init
@@ -67,7 +70,7 @@ class LVAE(Objective):
     that weighs the whole KL alike and ``kl_axis_j_weight`` holds :math:`1/\sigma_j^2`.
     """
 
-    scale: float = 100.0
+    scale: float | None = None
     per_axis: bool = False
     sigma_init: float = 1.0
     bounds: tuple[float, float] | None = None
@@ -75,7 +78,9 @@ class LVAE(Objective):
     epsilon: float = 0.01
 
     def __post_init__(self) -> None:
-        check_positive("scale", self.scale)
+        if self.scale is None:
+            object.__setattr__(self, "scale", _BY_AXIS if self.per_axis else _FOR_ALL)
+        check_positive("scale", self.a)
         check_positive("sigma_init", self.sigma_init)
         if not 0.0 <= self.epsilon < math.inf:
             raise ValueError(f"epsilon is nats from 0 up, got {self.epsilon!r}.")
@@ -87,6 +92,12 @@ class LVAE(Objective):
             raise ValueError(f"bounds are two rising sigmas above 0, got {self.bounds!r}.")
         if not low <= self.sigma_init <= high:
             raise ValueError(f"sigma_init lies within {self.bounds!r}, got {self.sigma_init!r}.")
+
+    @property
+    def a(self) -> float:
+        """:attr:`scale`, a number by now."""
+        assert self.scale is not None
+        return self.scale
 
     @override
     def make_state(self, n_latent: int) -> nn.Module:
@@ -107,10 +118,10 @@ class LVAE(Objective):
         if self.sum_of_squares:
             penalties["sigma_squares"] = Term(variance_0 + variances_1.sum())
         return LossTerms(
-            Term(step.reconstruction, self.scale / variance_0),
+            Term(step.reconstruction, self.a / variance_0),
             penalties,
             self._reports(variance_0, variances_1, kl),
-            pace=(variance_0 / self.scale).detach(),
+            pace=(variance_0 / self.a).detach(),
         )
 
     def _charges(self, kl: Tensor, variances_1: Tensor) -> Mapping[str, Term]:
@@ -132,7 +143,7 @@ class LVAE(Objective):
             "sigma0": variance_0.sqrt(),
             "sigma1": mean_weight.rsqrt(),
             "beta_hat": beta_hat,
-            "realised_beta": beta_hat / self.scale,
+            "realised_beta": beta_hat / self.a,
         }
 
 

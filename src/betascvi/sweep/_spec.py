@@ -152,13 +152,21 @@ def _settings_of(objective: Objective) -> dict[str, Any]:
 def _label(objective: Objective) -> str:
     """Name and what differs from the defaults, but for a fixed beta."""
     name = type(objective).__name__
-    shown = []
-    for setting in fields(objective):  # type: ignore[arg-type]
-        value = getattr(objective, setting.name)
-        is_fixed_beta = setting.name == "beta" and isinstance(value, int | float)
-        if value != setting.default and not (is_fixed_beta and _has_beta(objective)):
-            shown.append(f"{setting.name}={value!r}")
+    usual, shown = _usual_settings(type(objective)), []
+    for setting, value in _settings_of(objective).items():
+        is_fixed_beta = setting == "beta" and isinstance(value, int | float)
+        is_usual = setting in usual and value == usual[setting]
+        if not (is_usual or (is_fixed_beta and _has_beta(objective))):
+            shown.append(f"{setting}={value!r}")
     return f"{name}({', '.join(shown)})" if shown else name
+
+
+def _usual_settings(kind: type[Objective]) -> dict[str, Any]:
+    """What is set where nothing is asked for; an objective may choose that when it is made."""
+    try:
+        return _settings_of(kind())
+    except TypeError:  # some settings have to be given
+        return {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
 
 
 def _plain(part: Any) -> Any:

@@ -33,7 +33,7 @@ def sigma_verdict_of(model: BetaSCVI, null_distortion: float) -> SigmaVerdict | 
         sigma1,
         _columns(history, ["reconstruction_loss_train"]),
         kl,
-        scale=objective.scale,
+        scale=objective.a,
         epsilon=objective.epsilon,
         baseline=null_distortion,
     )
