@@ -11,7 +11,7 @@ def _axes(sd_of_means, posterior_sd, sensitivity=0.1):
     mean = np.random.default_rng(0).normal(size=(2000, len(sd))) * sd
     variance = np.full_like(mean, np.asarray(posterior_sd) ** 2)
     names = [f"free_{i + 1}" for i in range(len(sd))]
-    return axes_of(names, mean, variance, np.full(len(sd), sensitivity))
+    return axes_of(names, mean, variance, np.broadcast_to(sensitivity, len(sd)))
 
 
 def _fit(distortion, null=100.0):
@@ -50,6 +50,19 @@ def test_a_healthy_model_has_no_problem():
     axes = _axes([1.0, 1.0, 0.0], [0.3, 0.3, 1.0])
 
     assert problems_of(axes, "balanced", "", _fit(90.0), _fit(95.0)) == ()
+
+
+def test_a_faint_axis_that_moves_the_decoder_as_far_as_its_nats_go_is_no_problem():
+    faint = _axes([2.0, 0.2], [0.3, 0.98], sensitivity=[0.2, 0.002])
+
+    assert problems_of(faint, "balanced", "", _fit(90.0), None) == ()
+
+
+def test_an_axis_that_carries_much_and_moves_nothing_is_named():
+    axes = _axes([1.0, 1.0], [0.3, 0.3], sensitivity=[0.2, 0.001])
+
+    (problem,) = problems_of(axes, "balanced", "", _fit(90.0), None)
+    assert problem.startswith("the decoder does not listen to free_2,")
 
 
 def test_a_decoder_that_hears_no_axis_is_a_problem_that_names_it():

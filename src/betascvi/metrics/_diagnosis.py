@@ -20,8 +20,10 @@ DEAD_NATS = 0.01
 """An axis whose mean KL is below this carries nothing."""
 ACTIVE_VARIANCE = 0.01
 """Variance of posterior means from which an axis is active (Burda et al., 2016)."""
-DEAF_SHARE = 0.001
-"""Share of the decoded variation below which the decoder does not listen to an axis."""
+DEAF_SHARE = 0.03
+"""An axis that moves the decoder by less than this, nat for nat of the average's, goes unheard."""
+LEAST_SENSITIVITY = 0.001
+"""Share of the decoded variation below which the decoder listens to none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +53,13 @@ class Axes:
 
     @property
     def is_deaf(self) -> np.ndarray:
-        """Axes that carry something the decoder does not listen to."""
-        return ~self.is_dead & (self.sensitivity < DEAF_SHARE)
+        """Axes that carry something the decoder does not listen to.
+
+        A faint axis moves a decoder little, and that is no fault: what counts is how far for its
+        nats, beside all axes together.
+        """
+        heard = self.sensitivity * self.kl.sum() > DEAF_SHARE * self.sensitivity.sum() * self.kl
+        return ~self.is_dead & ~(heard & (self.sensitivity.sum() >= LEAST_SENSITIVITY))
 
 
 @dataclass(frozen=True, slots=True)
