@@ -50,7 +50,7 @@ class Anchor:
     beta: float = 1.0
     cross_entropy: float = 1.0
     mmd: float = 100.0
-    swap: float = 1.0
+    swap: float = 4.0
     label_noise: float = 0.0
     accept_confounding: bool = False
 
