@@ -32,11 +32,11 @@ class Anchor:
     cross_entropy
         Weight of the anchor cross-entropy (levels only).
     mmd
-        Weight of the maximum mean discrepancy between levels in every *other* block.
+        Weight of the maximum mean discrepancy between levels in the free block.
     swap
-        Weight of swap consistency: with another level's anchor in the block, decoded, drawn and
-        encoded again, the free axes must not move. One minibatch in four pays it in full, so on
-        average it weighs a quarter of this.
+        Weight of swap consistency: with the cell's counts carried over to another level and encoded
+        again, the free axes must not move. One minibatch in four pays it in full, so on average it
+        weighs a quarter of this.
     label_noise
         Share of labels that may be wrong: the prior of a labelled cell is mixed with that of an
         unlabelled one.
@@ -50,7 +50,7 @@ class Anchor:
     beta: float = 1.0
     cross_entropy: float = 1.0
     mmd: float = 100.0
-    swap: float = 1.0
+    swap: float = 4.0
     label_noise: float = 0.0
     accept_confounding: bool = False
 

@@ -56,7 +56,7 @@ class BlockPlan:
 
     @property
     def n_groups(self) -> int:
-        """Levels, or bins, that other blocks must not tell apart."""
+        """Levels, or bins, that the free block must not tell apart."""
         return len(self.levels) if self.kind == "categorical" else len(self.edges) + 1
 
 

@@ -10,16 +10,18 @@ from scvi import REGISTRY_KEYS
 from torch import Tensor
 
 from betascvi import _keys
+from betascvi.module._look import EVERY
 from betascvi.module._resample import resampler
-from betascvi.module._swap import EVERY, swapped_posterior
+from betascvi.module._swap import swap_movement
 from betascvi.objectives import LossTerms, Step, Term
 from betascvi.objectives._estimators import axes_of
 from betascvi.objectives._mmd import group_discrepancy, kernel_of
 
 if TYPE_CHECKING:
-    from betascvi.module._block_prior import BlockPrior
     from betascvi.module._blocks import Blocks
     from betascvi.module._vae import BetaVAEModule
+
+_FEWEST_CELLS = 4
 
 
 def loss_terms(
@@ -48,10 +50,7 @@ def loss_terms(
         if prior.kind == "categorical" and prior.anchor.cross_entropy:
             value = prior.cross_entropy(axes_of(step.qz, prior.axes), factors)
             penalties[f"{prior.name}_cross_entropy"] = Term(value, prior.anchor.cross_entropy)
-    penalties |= _discrepancies(blocks, step, factors)
-    weight = max(prior.anchor.swap for prior in blocks.each)
-    if weight and module.training:
-        penalties["swap"] = _swap(module, step, factors, (tensors, inference_outputs), weight)
+    penalties |= _between_blocks(module, step, factors, tensors, inference_outputs)
     beside = {name: Term(value, weight / terms.pace) for name, (value, weight) in penalties.items()}
     return replace(terms, penalties={**terms.penalties, **beside})
 
@@ -75,56 +74,47 @@ def _free_step(
     )
 
 
-def _discrepancies(blocks: Blocks, step: Step, factors: Tensor) -> dict[str, Term]:
-    """For each factor, how far the other blocks tell its levels apart."""
-    asked = [prior for prior in blocks.each if prior.anchor.mmd]
-    if not asked or len(factors) < 4:
-        return {}
-    mean = step.qz.loc
-    weights = blocks.cell_weights(factors)
-    kernels = {"free": kernel_of(mean[:, blocks.free])}
-    groups = {prior.name: prior.groups(factors) for prior in blocks.each}
-    if len(blocks) > 1:
-        for prior in blocks.each:
-            kernels[prior.name] = kernel_of(prior.offsets(mean[:, prior.axes], factors))
-    found = {}
-    for prior in asked:
-        others = [name for name in kernels if name != prior.name]
-        parts = [
-            _discrepancy(prior, kernels[name], groups, name, (weights, factors)) for name in others
-        ]
-        found[f"{prior.name}_mmd"] = Term(torch.stack(parts).sum(), prior.anchor.mmd)
-    return found
-
-
-def _discrepancy(
-    prior: BlockPrior,
-    kernel: Tensor,
-    groups: dict[str, Tensor],
-    block: str,
-    known: tuple[Tensor, Tensor],
-) -> Tensor:
-    weights, factors = known
-    mine = groups[prior.name]
-    if block != "free":  # an offset from an anchor needs the block's own label
-        mine = torch.where(groups[block] >= 0, mine, -1)
-    return group_discrepancy(kernel, mine, prior.n_groups, weights, prior.parents(factors))
-
-
-def _swap(
+def _between_blocks(
     module: BetaVAEModule,
     step: Step,
     factors: Tensor,
-    carried: tuple[dict[str, Tensor], dict[str, Any]],
-    weight: float,
-) -> Term:
-    """Squared movement of the free means; nothing on the minibatches between two swaps."""
-    module.n_since_swap = (module.n_since_swap + 1) % EVERY
-    if module.n_since_swap or len(factors) < 2:
-        return Term(torch.zeros((), device=step.z.device), weight / EVERY)
-    free = module.anchored.free if module.anchored is not None else slice(None)
-    moved = swapped_posterior(module, *carried, factors).loc[:, free] - step.qz.loc[:, free]
-    return Term(EVERY * moved.square().sum(-1), weight / EVERY)
+    tensors: dict[str, Tensor],
+    inference_outputs: dict[str, Any],
+) -> dict[str, Term]:
+    """MMD and swap; in training nothing on the minibatches between two looks."""
+    blocks = module.anchored
+    assert blocks is not None
+    swap = max(prior.anchor.swap for prior in blocks.each)
+    if not module.training:
+        return _discrepancies(blocks, step.qz.loc, factors, 1)
+    if not swap and not any(prior.anchor.mmd for prior in blocks.each):
+        return {}
+    look = module.recent.look(module, tensors, factors)
+    if look is None:
+        nothing = torch.zeros((), device=step.z.device)
+        found = {f"{p.name}_mmd": Term(nothing, p.anchor.mmd) for p in blocks.each if p.anchor.mmd}
+        return {**found, "swap": Term(nothing, swap)} if swap else found
+    found = _discrepancies(blocks, look.mean, look.factors, EVERY)
+    if swap and len(factors) > 1:
+        moved = swap_movement(module, look, tensors, inference_outputs, factors)
+        found["swap"] = Term(EVERY * moved, swap / EVERY)
+    return found
+
+
+def _discrepancies(blocks: Blocks, mean: Tensor, factors: Tensor, n_steps: int) -> dict[str, Term]:
+    """For each factor, how far the free block tells its levels apart; it stands for so many steps."""
+    asked = [prior for prior in blocks.each if prior.anchor.mmd]
+    if not asked or len(factors) < _FEWEST_CELLS:
+        return {}
+    kernel = kernel_of(mean[:, blocks.free])
+    weights = blocks.cell_weights(factors)
+    found = {}
+    for prior in asked:
+        value = group_discrepancy(
+            kernel, prior.groups(factors), prior.n_groups, weights, prior.parents(factors)
+        )
+        found[f"{prior.name}_mmd"] = Term(n_steps * value, prior.anchor.mmd)
+    return found
 
 
 def coded_factors(tensors: dict[str, Tensor], blocks: Blocks | None) -> Tensor:

@@ -137,11 +137,6 @@ class BlockPrior(nn.Module):
         known = values.isfinite()
         return torch.where(known, self.parent_of[torch.where(known, values, 0.0).long()], -1)
 
-    def offsets(self, mean: Tensor, factors: Tensor) -> Tensor:
-        """How far each cell stands from its label's anchor, in standard deviations."""
-        at = self.position(self.labels(factors))
-        return (mean - at) / self.anchor.variance**0.5
-
     def draw(self, n_cells: int, factors: Tensor | None = None) -> Tensor:
         """(cells, axes) anchors drawn by their shares, for nested levels among siblings."""
         weights = self.log_share.exp().expand(n_cells, -1)

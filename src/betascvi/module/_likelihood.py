@@ -26,6 +26,7 @@ class Likelihood(abc.ABC):
     """How decoded logits and data meet."""
 
     has_dispersion: bool = True
+    is_of_counts: bool = True
     is_overdispersed: bool = False
     """Whether the dispersion is the negative binomial's theta."""
     has_dropout: bool = False
@@ -117,6 +118,8 @@ class PoissonLikelihood(_Counts):
 class NormalLikelihood(_Counts):
     """scvi-tools' Gaussian around library size times relative expression."""
 
+    is_of_counts = False
+
     @override
     def negative_log_likelihood(self, x: Tensor | SparseRows, decoded: Decoded) -> Tensor:
         return likelihoods.gaussian(dense(x), self.mean(decoded), decoded.dispersion)
@@ -129,6 +132,8 @@ class NormalLikelihood(_Counts):
 
 class EmbeddingLikelihood(Likelihood):
     """A Gaussian on real-valued inputs such as a PCA: logits are the mean as they are."""
+
+    is_of_counts = False
 
     @override
     def negative_log_likelihood(self, x: Tensor | SparseRows, decoded: Decoded) -> Tensor:

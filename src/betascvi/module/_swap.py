@@ -2,61 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from scvi import REGISTRY_KEYS
 from scvi.module._constants import MODULE_KEYS
-from torch import Tensor, nn
-from torch.distributions import Normal
+from torch import Tensor
 
-from betascvi.module._decoded import DECODED_KEY
+from betascvi.module._carried import carried
+from betascvi.module._decoded import DECODED_KEY, Decoded
+from betascvi.module._likelihood import dense
+from betascvi.module._look import Look, as_shown, shown
 
 if TYPE_CHECKING:
     from betascvi.module._vae import BetaVAEModule
 
-EVERY = 4
-"""Minibatches from one swap to the next: a swap takes about as long as a step."""
+
+def swap_movement(
+    module: BetaVAEModule,
+    look: Look,
+    tensors: dict[str, Tensor],
+    inference_outputs: dict[str, Any],
+    factors: Tensor,
+) -> Tensor:
+    """Squared movement of each cell's free mean as its blocks go to other levels, (cells,).
+
+    The same cell's counts are carried over to the other levels and encoded again. Only genes that
+    the levels move differ between the two, so that the noise of drawing shrinks no axis.
+    """
+    blocks = module.anchored
+    assert blocks is not None
+    elsewhere = _at_other_levels(module, tensors, inference_outputs, factors)
+    moved = shown(module, {**tensors, REGISTRY_KEYS.X_KEY: elsewhere}).loc[:, blocks.free]
+    here = look.mean[-len(factors) :, blocks.free]
+    return (moved - here).square().sum(-1)
 
 
-def swapped_posterior(
+@torch.no_grad()
+def _at_other_levels(
     module: BetaVAEModule,
     tensors: dict[str, Tensor],
     inference_outputs: dict[str, Any],
     factors: Tensor,
-) -> Normal:
-    """Posterior of counts drawn at other levels of every block that is to be swapped."""
-    blocks = module.anchored
-    assert blocks is not None
-    with torch.no_grad():
-        z = inference_outputs[MODULE_KEYS.Z_KEY].clone()
-        for prior in blocks.each:
-            if prior.anchor.swap:
-                at = prior.draw(len(z), factors)
-                z[:, prior.axes] = at + prior.anchor.variance**0.5 * torch.randn_like(at)
-        outputs = {**inference_outputs, MODULE_KEYS.Z_KEY: z}
+) -> Tensor:
+    """The minibatch with every block that is to be swapped at a level drawn anew."""
+    z = inference_outputs[MODULE_KEYS.Z_KEY]
+    moved = z.clone()
+    for prior in module.anchored.each if module.anchored is not None else ():
+        if prior.anchor.swap:
+            values = prior.labels(factors)
+            at = prior.draw(len(z), factors)
+            own = z[:, prior.axes] - prior.position(values)  # its offset, where it has a label
+            drawn = prior.anchor.variance**0.5 * torch.randn_like(own)
+            moved[:, prior.axes] = at + torch.where(values.isfinite()[:, None], own, drawn)
+
+    def decoded(position: Tensor) -> Decoded:
+        outputs = {**inference_outputs, MODULE_KEYS.Z_KEY: position}
         inputs = module._get_generative_input(tensors, outputs)
-        decoded = module.generative(**inputs, as_distribution=False)[DECODED_KEY]
-        drawn = module.likelihood.draw(decoded)
-        if module.log_variational:  # a Gaussian draws below zero, where no count is
-            drawn = drawn.clamp(min=0.0)
-    covariates = module._get_inference_input({**tensors, REGISTRY_KEYS.X_KEY: drawn})
-    with _statistics_held(module.z_encoder):
-        qz: Normal = module._regular_inference(**covariates)[MODULE_KEYS.QZ_KEY]
-    return qz
+        found: Decoded = module.generative(**inputs, as_distribution=False)[DECODED_KEY]
+        return found
 
-
-@contextmanager
-def _statistics_held(network: nn.Module) -> Iterator[None]:
-    """Drawn cells are normalised as a minibatch but leave the running statistics alone."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d) and m.momentum]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, before, strict=True):
-            norm.momentum = momentum
+    with as_shown(module):  # cells that stay at their level keep their counts
+        one, other = decoded(z), decoded(moved)
+    x = carried(module.likelihood, dense(tensors[REGISTRY_KEYS.X_KEY]), one, other)
+    # a Gaussian goes below zero, where no count is
+    return x.clamp(min=0.0) if module.log_variational else x

@@ -27,6 +27,7 @@ from betascvi.module._first_product import store_by_gene
 from betascvi.module._history import loss_output
 from betascvi.module._layers import run_layers
 from betascvi.module._likelihood import LIKELIHOODS, EmbeddingLikelihood, Likelihood, dense
+from betascvi.module._look import Recent
 from betascvi.module._marginal import marginal_ll
 from betascvi.module._posterior import posterior_of
 from betascvi.module._resample import resampler
@@ -96,7 +97,7 @@ class BetaVAEModule(VAE):
             EmbeddingLikelihood() if is_embedding else LIKELIHOODS[gene_likelihood]
         )
         self.anchored = Blocks(layout, n_latent) if layout is not None and layout.plans else None
-        self.n_since_swap = -1
+        self.recent = Recent()
         self.objective_state = self.objective.make_state(self.n_free)
         network = {
             "n_layers": n_layers,
