@@ -170,7 +170,7 @@ def _model_of(name: str, epochs: int, beta: float) -> BetaSCVI:
 def draw(epochs: Mapping[str, int], path: Table) -> None:
     """The figures of the page on diagnostics."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    name = "kang_pbmc_annotated" if "kang_pbmc_annotated" in epochs else "simulated"
+    name = "simulated"
     figure, axes = plt.subplots(3, 3, figsize=(10.8, 9.6), layout="constrained")
     for row, beta in zip(axes, SHOWN_REGIMES, strict=True):
         bs.pl.diagnosis(bs.tl.diagnose(_model_of(name, epochs[name], beta)), ax=row)

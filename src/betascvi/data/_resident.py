@@ -21,6 +21,7 @@ from betascvi.likelihoods import SparseRows
 Minibatch = dict[str, Any]
 """Registry key -> tensor of the cells in it; the counts are :class:`SparseRows`."""
 
+_CELLS_AT_ONCE = 8192
 _FULLEST = 0.6
 """Above this share of non-zeros, compressed rows cost more than they save."""
 
@@ -43,14 +44,13 @@ class CompressedRows:
         """Compress a matrix of counts; fractional values stay floats."""
         value = _smallest(matrix.data)
         col = matrix.indices.astype(np.int16 if matrix.shape[1] <= 2**15 else np.int32)
+        log_factorials, totals = _constants(matrix)
         return cls(
             torch.as_tensor(matrix.indptr.astype(np.int64), device=device),
             torch.as_tensor(col, device=device),
             torch.as_tensor(value, device=device),
-            _log_factorials(matrix).to(device),
-            torch.as_tensor(
-                np.asarray(matrix.sum(1, dtype=np.float64), np.float32).ravel(), device=device
-            ),
+            log_factorials.to(device),
+            totals.to(device),
             matrix.shape[1],
         )
 
@@ -181,14 +181,20 @@ def _smallest(values: np.ndarray) -> np.ndarray:
     return values.astype(fits)
 
 
-def _log_factorials(matrix: sparse.csr_matrix) -> Tensor:
-    value = torch.as_tensor(matrix.data).double()
-    n_per_cell = torch.as_tensor(np.diff(matrix.indptr).astype(np.int64))
-    row = torch.arange(matrix.shape[0]).repeat_interleave(n_per_cell)
-    beyond_one = value != 1
-    total = torch.zeros(matrix.shape[0], dtype=torch.float64)
-    total.index_add_(0, row[beyond_one], torch.lgamma(value[beyond_one] + 1.0))
-    return total
+def _constants(matrix: sparse.csr_matrix) -> tuple[Tensor, Tensor]:
+    """Sums over genes of log x! and of x for each cell, some cells at a time."""
+    log_factorials, totals = np.zeros(matrix.shape[0]), np.zeros(matrix.shape[0])
+    for first in range(0, matrix.shape[0], _CELLS_AT_ONCE):
+        here = slice(first, first + _CELLS_AT_ONCE)
+        bounds = matrix.indptr[first : first + _CELLS_AT_ONCE + 1].astype(np.int64)
+        value = matrix.data[bounds[0] : bounds[-1]].astype(np.float64)
+        n = len(bounds) - 1
+        cell = np.repeat(np.arange(n), np.diff(bounds))
+        totals[here] = np.bincount(cell, value, minlength=n)
+        beyond_one = value != 1
+        more = torch.lgamma(torch.from_numpy(value[beyond_one]) + 1.0).numpy()
+        log_factorials[here] = np.bincount(cell[beyond_one], more, minlength=n)
+    return torch.from_numpy(log_factorials), torch.from_numpy(totals.astype(np.float32))
 
 
 def _as_tensor(data: Any, key: str) -> Tensor:
