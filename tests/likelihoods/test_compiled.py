@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -112,17 +116,32 @@ def test_a_nan_shows_in_its_cell_alone() -> None:
     assert torch.isnan(nll).nonzero().flatten().tolist() == [3]
 
 
-def test_the_number_of_threads_leaves_every_bit_as_it_is() -> None:
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_leaves_every_bit_as_it_is(threads: Callable[[int], None]) -> None:
+    drawn = {name: value.float() for name, value in draw(7, 0.1).items()}
+    counts = likelihoods.SparseRows.from_dense(drawn["x"])
+    arguments = drawn["logits"], drawn["log_library"], drawn["log_dispersion"]
+    weights = np.ones(N_CELLS, np.float32)
+    results = []
+    for n in (1, 2, 3):
+        threads(n)
+        results.append(_compiled._evaluate(counts, *arguments, weights))
+
+    for one, *others in zip(*results, strict=True):
+        for other in others:
+            assert torch.equal(one, other)
+
+
+def test_serial_and_parallel_kernels_agree_to_rounding() -> None:
     drawn = {name: value.float() for name, value in draw(7, 0.1).items()}
     counts = likelihoods.SparseRows.from_dense(drawn["x"])
     log_theta = drawn["log_dispersion"].numpy()
-    arguments = (
-        drawn["logits"].numpy(),
-        np.exp(drawn["log_library"].numpy().ravel().astype(np.float64)),
-        (np.exp(log_theta), np.exp(-log_theta)),
-        np.ones(N_CELLS, np.float32),
-        (counts.bounds.numpy(), counts.col.numpy(), counts.value.numpy()),
-    )
     results = []
     for function in (_softmax_rows.evaluate_serially, _softmax_rows.evaluate_in_parallel):
         out = (
@@ -130,11 +149,18 @@ def test_the_number_of_threads_leaves_every_bit_as_it_is() -> None:
             np.empty((N_CELLS, N_GENES), np.float32),
             np.empty((_softmax_rows.N_BLOCKS, N_GENES), np.float32),
         )
-        function(*arguments, out)
+        function(
+            drawn["logits"].numpy(),
+            np.exp(drawn["log_library"].numpy().ravel().astype(np.float64)),
+            (np.exp(log_theta), np.exp(-log_theta)),
+            np.ones(N_CELLS, np.float32),
+            (counts.bounds.numpy(), counts.col.numpy(), counts.value.numpy()),
+            out,
+        )
         results.append(out)
 
     for one, other in zip(*results, strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +175,15 @@ def test_what_single_precision_cannot_hold_is_left_to_log_space(name: str, value
     assert not _compiled.is_in_reach(Parameters(**drawn))
 
 
-def test_one_thread_of_torch_means_one_of_the_kernel() -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        assert _threads.n_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+def test_kernels_run_on_as_many_threads_as_torch(threads: Callable[[int], None]) -> None:
+    threads(1)
+    if not _threads.runs_in_parallel():
+        pytest.skip("numba's threads are not torch's here")
+    assert numba.get_num_threads() == 1
+
+
+def test_starting_the_kernels_pool_leaves_torch_its_number_of_threads() -> None:
+    asked = "import torch; torch.set_num_threads(1); from betascvi.likelihoods._threads import "
+    asked += "runs_in_parallel; runs_in_parallel(); print(torch.get_num_threads())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
@@ -12,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from betascvi.likelihoods._fused import Parameters
 from betascvi.likelihoods._rows import SparseRows
 from betascvi.likelihoods._softmax_rows import N_BLOCKS, evaluate_in_parallel, evaluate_serially
-from betascvi.likelihoods._threads import n_threads
+from betascvi.likelihoods._threads import runs_in_parallel
 
 # Inside these, mu / theta and the products of the rising factorial stay normal numbers.
 _LOG_THETA = (-30.0, 18.5)
@@ -94,10 +93,7 @@ def _evaluate(
     nll, slope = np.empty(n_cells), torch.empty_like(logits)
     by_theta = np.empty((N_BLOCKS, n_genes), np.float32)
     log_theta = log_dispersion.detach().numpy()
-    evaluate, threads = evaluate_serially, n_threads()
-    if threads > 1:
-        numba.set_num_threads(threads)
-        evaluate = evaluate_in_parallel
+    evaluate = evaluate_in_parallel if runs_in_parallel() else evaluate_serially
     evaluate(
         logits.numpy(),
         np.exp(log_library.detach().double().numpy().ravel()),

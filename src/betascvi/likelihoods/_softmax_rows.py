@@ -234,7 +234,7 @@ def evaluate_in_parallel(
     logits: _Array, library: _Array, dispersion: _Two, weight: _Array,
     counts: tuple[_Array, _Array, _Array], out: tuple[_Array, _Array, _Array],
 ) -> None:  # fmt: skip
-    """As :func:`evaluate_serially`, to the last bit, on several threads."""
+    """As :func:`evaluate_serially`, on any number of threads, with the same bits on each."""
     nll, slope, by_theta = out
     n = logits.shape[0]
     for block in prange(N_BLOCKS):

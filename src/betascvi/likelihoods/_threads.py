@@ -10,16 +10,18 @@ import numba
 import torch
 
 
-def n_threads() -> int:
-    """Torch's number where numba's threads are torch's own, else one.
+def runs_in_parallel() -> bool:
+    """Whether parallel kernels serve; they then run on as many threads as torch does.
 
-    After each of its loops torch's workers spin for milliseconds, waiting for the next. A second
-    pool of threads would compete with them for the same cores, and run slower than one thread.
+    They serve where numba's threads are torch's own, be it on one thread: serial kernels, compiled
+    apart, may differ in a last bit, and the number of threads must not. After each of its loops
+    torch's workers spin for milliseconds, waiting for the next. A second pool of threads would
+    compete with them for the same cores, and run slower than one thread.
     """
-    wanted = torch.get_num_threads()
-    if wanted == 1 or not is_pool_shared():
-        return 1
-    return min(wanted, numba.config.NUMBA_NUM_THREADS)
+    if not is_pool_shared():
+        return False
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    return True
 
 
 @cache
@@ -40,7 +42,9 @@ def is_pool_shared() -> bool:
 
 def _layer_is_openmp() -> bool:
     """Ask numba which pool it started, by running one loop."""
-    _touch(2)
+    wanted = torch.get_num_threads()
+    _touch(2)  # starting the pool sets the library's number of threads, which is torch's too
+    torch.set_num_threads(wanted)
     return str(numba.threading_layer()) == "omp"
 
 

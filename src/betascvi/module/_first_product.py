@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor, nn
 
 from betascvi.likelihoods import SparseRows
-from betascvi.likelihoods._threads import n_threads
+from betascvi.likelihoods._threads import runs_in_parallel
 
 FULLEST = 0.12
 """Above this share of non-zeros dense products are as quick."""
@@ -73,10 +72,8 @@ def _entries(rows: SparseRows) -> _Entries:
 
 
 def _has_threads() -> bool:
-    threads = n_threads()
-    if threads > 1:
-        numba.set_num_threads(threads)
-    return threads > 1
+    # sums of one thing after another: serial and parallel kernels have the same bits here
+    return torch.get_num_threads() > 1 and runs_in_parallel()
 
 
 @njit(**_FAST)
