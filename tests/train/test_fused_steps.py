@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -83,14 +81,3 @@ def test_a_gradient_in_another_layout_is_not_misread():
         weight.grad = torch.arange(30.0).view(5, 6)  # row by row, the weight is not
         step()
     torch.testing.assert_close(ours[0].weight, theirs[0].weight)
-
-
-def test_states_are_loaded_and_saved_as_before():
-    layers = network()
-    optimizer = optimizer_of(layers, "adam")
-    backward(layers, 0)
-    optimizer.step()
-    kept = copy.deepcopy(optimizer.state_dict())
-    OptimizerSteps(optimizer).step()
-    optimizer.load_state_dict(kept)
-    assert float(optimizer.state[layers[0].weight]["step"]) == 1.0

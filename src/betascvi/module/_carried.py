@@ -19,7 +19,8 @@ def carried(likelihood: Likelihood, x: Tensor, one: Decoded, other: Decoded) -> 
     drawn from its posterior :math:`s \sim \mathrm{Gamma}(\theta + x, \theta + \mu)`, and the
     Poisson count of rate :math:`s \mu` is thinned or added to until it is of rate
     :math:`s \mu'`. Genes with equal means keep their counts to the last one. A Gaussian keeps its
-    residual. Dispersion and zero inflation are those of ``one``.
+    residual. Dispersion and zero inflation are those of ``one``. It is what
+    ``tl.counterfactual(output="carried")`` does to arrays, on the device of a training.
     """
     mean, moved = likelihood.mean(one), likelihood.mean(other)
     if not likelihood.is_of_counts:

@@ -93,9 +93,8 @@ class ObjectivePlan(TrainingPlan):
         loss = torch.zeros(())
         for epoch_done, minibatch in chunk:
             loss = self._minibatch_loss(minibatch, epoch_done)
-            if (
-                steps is None
-            ):  # through Lightning once a chunk: that is what its step counter counts
+            if steps is None:
+                # through Lightning once a chunk: that is what its step counter counts
                 wrapped.optimizer.zero_grad(set_to_none=True)
                 self.manual_backward(loss)
                 wrapped.step()
