@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -43,6 +42,10 @@ class Embedded:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
+Embed = Callable[[AnnData, int, int], Embedded]
+"""Counts, a seed and a number of epochs in; positions of cells out."""
+
+
 def log_counts(adata: AnnData) -> np.ndarray:
     """log1p of counts per median cell."""
     normalised = sc.pp.normalize_total(adata, copy=True)
@@ -50,13 +53,22 @@ def log_counts(adata: AnnData) -> np.ndarray:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
 
-def ours(adata: AnnData, seed: int, epochs: int, **changes: Any) -> Embedded:
-    """BetaSCVI with the preset, or changes to it."""
+def ours(
+    adata: AnnData,
+    seed: int,
+    epochs: int,
+    train: Mapping[str, Any] | None = None,
+    before: Callable[[bs.BetaSCVI], None] | None = None,
+    **changes: Any,
+) -> Embedded:
+    """BetaSCVI with the preset, or changes to its model and its training."""
     preset = bs.presets.unsupervised(N_AXES)
     bs.BetaSCVI.setup_anndata(adata, layer="counts")
     scvi.settings.seed = seed
     model = bs.BetaSCVI(adata, **{**preset.model, **changes})
-    model.train(**{**preset.train, "max_epochs": epochs, **QUIET})
+    if before is not None:
+        before(model)
+    model.train(**{**preset.train, "max_epochs": epochs, **QUIET, **(train or {})})
     programs = bs.tl.attribute_genes(model)
     alive = ~programs.is_vanished
     return Embedded(
@@ -135,7 +147,7 @@ def _average(adata: AnnData, seed: int, epochs: int) -> Embedded:
     return drvi(adata, seed, epochs, split_aggregation="mean")
 
 
-METHODS: dict[str, Callable[[AnnData, int, int], Embedded]] = {
+METHODS: dict[str, Embed] = {
     "additive": ours,
     "joint": _joint,
     "additive, logits": _logit,
@@ -149,10 +161,3 @@ METHODS: dict[str, Callable[[AnnData, int, int], Embedded]] = {
     "DRVI-AP": _average,
 }
 NEED_DRVI = ("DRVI", "DRVI-AP")
-
-
-def timed(method: str, adata: AnnData, seed: int, epochs: int) -> tuple[Embedded, float]:
-    """A method's result and its wall time in seconds."""
-    start = time.perf_counter()
-    found = METHODS[method](adata, seed, epochs)
-    return found, time.perf_counter() - start

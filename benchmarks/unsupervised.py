@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import resource
+import time
 import warnings
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -30,7 +31,7 @@ from anndata import AnnData
 
 import betascvi as bs
 from benchmarks import _record
-from benchmarks._unsupervised_methods import HAS_DRVI, METHODS, NEED_DRVI, log_counts, timed
+from benchmarks._unsupervised_methods import HAS_DRVI, METHODS, NEED_DRVI, Embed, log_counts
 from betascvi.metrics._programs import correlation_of
 
 RUNS = _record.RUNS / "unsupervised"
@@ -125,16 +126,34 @@ def run(
     name: str, method: str, seed: int, epochs: int, *, quick: bool = False, alone: bool = False
 ) -> dict[str, Any]:
     """One run, from its folder where there is one."""
-    folder = RUNS / name / f"{method.replace(' ', '_')}-{seed}-{epochs}"
+    embed = METHODS[method]
+    return kept(RUNS, embed, name, method, seed, epochs, quick=quick, alone=alone)
+
+
+def kept(
+    runs: Path,
+    embed: Embed,
+    name: str,
+    method: str,
+    seed: int,
+    epochs: int,
+    *,
+    quick: bool = False,
+    alone: bool = False,
+) -> dict[str, Any]:
+    """One run of a method and its scores, from its folder in ``runs`` where there is one."""
+    folder = runs / name / f"{method.replace(' ', '_')}-{seed}-{epochs}"
     if not quick and (folder / "row.json").exists():
         return dict(json.loads((folder / "row.json").read_text()))
     adata = cells_of(name, quick=quick)
     source = DATA[name]
-    found, seconds = timed(method, adata, seed, epochs)
-    kept = adata.obs[list(source.labels)].apply(lambda c: c.astype("category"))
+    start = time.perf_counter()
+    found = embed(adata, seed, epochs)
+    seconds = time.perf_counter() - start
+    labels = adata.obs[list(source.labels)].apply(lambda c: c.astype("category"))
     row = {
         "data": name, "chosen_on": source.chosen_on, "method": method, "seed": seed,
-        "epochs": epochs, **scores_of(found.z.astype(np.float64), kept),
+        "epochs": epochs, **scores_of(found.z.astype(np.float64), labels),
         "held_out_nll": found.held_out_nll, "seconds": seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if alone else None,
         **found.about,
