@@ -51,3 +51,12 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def memory(field: str = "VmHWM") -> float:
+    """MiB of this process: the most so far, or now (``"VmRSS"``).
+
+    getrusage would count the process that this one was started from.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith(field)).split()[1]) / 1024

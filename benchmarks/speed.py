@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks._record import RUNS, write, write_json
+from benchmarks._record import memory as peak
 from benchmarks._speed_models import MODELS, WIDTHS, clock, counts, floor, made, train
 from betascvi import datasets
 
@@ -131,12 +132,6 @@ def memory(options: argparse.Namespace) -> Row:
     return {"cells": int(size), "unit": "MiB", **peaks}
 
 
-def peak_memory() -> float:
-    """MiB at the most so far; getrusage would count the process this one was started from."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-
-
 def where(options: argparse.Namespace) -> Row:
     """Share of a step's time by operation, measured inside one training."""
     adata = counts(8192, 2000, 0.065)
@@ -185,7 +180,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.peak_of:
         train(options.peak_of, counts(options.cells, 2000, 0.065), 1, 128, options.device)
-        print(peak_memory())
+        print(peak())
         return
     folder: Path = RUNS / "speed" / f"{options.device}{'_quick' if options.quick else ''}"
     rows = []
