@@ -31,11 +31,11 @@ def counts(n_cells: int, n_genes: int, density: float, seed: int = 0) -> anndata
     return anndata.AnnData(sparse.vstack(rows, format="csr"))
 
 
-def made(name: str, adata: anndata.AnnData) -> SCVI:
+def made(name: str, adata: anndata.AnnData, seed: int = 0) -> SCVI:
     """A model that has not been trained."""
     model = MODELS[name]
     model.setup_anndata(adata)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return model(adata, **WIDTHS)
 
 
@@ -46,10 +46,16 @@ def clock(device: str) -> float:
 
 
 def train(
-    name: str, adata: anndata.AnnData, epochs: int, batch_size: int, device: str, **more: Any
+    name: str,
+    adata: anndata.AnnData,
+    epochs: int,
+    batch_size: int,
+    device: str,
+    seed: int = 0,
+    **more: Any,
 ) -> tuple[SCVI, float]:
     """The public ``train``, all cells unless told otherwise; the model and seconds."""
-    model = made(name, adata)
+    model = made(name, adata, seed)
     settings: dict[str, Any] = {
         "train_size": 1.0, "accelerator": device, "devices": 1, "enable_progress_bar": False,
         "enable_model_summary": False,
