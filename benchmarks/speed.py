@@ -1,7 +1,8 @@
-"""Speed beside scvi-tools: ``python -m benchmarks.speed [--parts grid latents elbo equal memory where]``.
+"""Speed beside scvi-tools: ``python -m benchmarks.speed [--parts grid two latents elbo equal memory where]``.
 
 ``grid``     milliseconds a step through the public ``train`` by density, genes and minibatch, with
              the dense products alone in the same run; start-up is differenced out
+``two``      the marked cell on two threads, by the clock on the wall (on a quiet machine)
 ``latents``  latents of many cells
 ``elbo``     time to scvi-tools' final held-out ELBO on real data (``BETASCVI_DATA``)
 ``equal``    held-out ELBO of both after equal epochs, five seeds, paired
@@ -81,6 +82,14 @@ def measure_cell(cell: tuple[float, int, int], options: argparse.Namespace) -> R
         "fastest": {name: min(values) for name, values in times.items()},
         "threads": torch.get_num_threads(), "steps": steps, "load": os.getloadavg()[0],
     }  # fmt: skip
+
+
+def two_threads(options: argparse.Namespace) -> Row:
+    """The marked cell on two threads, by the clock on the wall: the machine has to be quiet."""
+    torch.set_num_threads(2)
+    row = measure_cell(next(grid_cells(options)), options)
+    torch.set_num_threads(options.threads)
+    return row
 
 
 def latents(options: argparse.Namespace) -> Row:
@@ -176,6 +185,7 @@ def parts(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], 
     """Part, name of the piece, and what measures it."""
     for cell in grid_cells(options):
         yield "grid", "_".join(map(str, cell)), lambda cell=cell: measure_cell(cell, options)
+    yield "two", "threads", lambda: two_threads(options)
     yield "latents", "all", lambda: latents(options)
     if "BETASCVI_DATA" in os.environ:
         for name in REAL[: 1 if options.quick else None]:
@@ -189,7 +199,7 @@ def parts(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], 
 def arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = ("grid", "latents", "elbo", "equal", "memory", "where")
+    names = ("grid", "two", "latents", "elbo", "equal", "memory", "where")
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--quick", action="store_true")

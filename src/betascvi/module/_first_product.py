@@ -20,8 +20,6 @@ from betascvi.likelihoods._threads import runs_in_parallel
 
 FULLEST = 0.12
 """Above this share of non-zeros dense products are as quick."""
-N_PARTS = 4
-"""Parts of the hidden nodes whose gradients are summed apart, on as many threads."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public way to ask
 _Array = np.ndarray[Any, Any]
 _Entries = tuple[_Array, _Array, _Array]
@@ -61,9 +59,12 @@ def product(rows: SparseRows, weight: Tensor, bias: Tensor) -> Tensor:
 
 def gradient_by_weight(rows: SparseRows, gradient: Tensor) -> Tensor:
     """``gradient.t() @ rows.dense()``, stored as the weights are."""
-    by_gene = torch.zeros(rows.shape[1], gradient.shape[1])
-    collect = _collect_in_parallel if _has_threads() else _collect_serially
-    collect(_entries(rows), gradient.numpy(), by_gene.numpy())
+    by_gene = torch.empty(rows.shape[1], gradient.shape[1])
+    if _has_threads():
+        n_parts = torch.get_num_threads()
+        _collect_in_parallel(_entries(rows), gradient.numpy(), by_gene.numpy(), n_parts)
+    else:
+        _collect_serially(_entries(rows), gradient.numpy(), by_gene.numpy())
     return by_gene.t()
 
 
@@ -90,8 +91,8 @@ def _add_eight(out: _Array, i: int, x: _Array, w: _Array, col: _Array, k: int) -
 
 
 @njit(**_FAST)
-def _add_one(out: _Array, i: int, x: np.float32, w: _Array, k: int, start: int, end: int) -> None:
-    for j in range(start, end):
+def _add_one(out: _Array, i: int, x: np.float32, w: _Array, k: int) -> None:
+    for j in range(out.shape[1]):
         out[i, j] += x * w[k, j]
 
 
@@ -105,7 +106,7 @@ def _fill_row(i: int, entries: _Entries, by_gene: _Array, bias: _Array, out: _Ar
         _add_eight(out, i, value, by_gene, col, k)
         k += 8
     while k < end:
-        _add_one(out, i, value[k], by_gene, col[k], 0, out.shape[1])
+        _add_one(out, i, value[k], by_gene, col[k])
         k += 1
 
 
@@ -122,21 +123,27 @@ def _fill_in_parallel(entries: _Entries, by_gene: _Array, bias: _Array, out: _Ar
 
 
 @njit(error_model="numpy", cache=True)
-def _collect(entries: _Entries, gradient: _Array, by_gene: _Array, start: int, end: int) -> None:
+def _collect(entries: _Entries, gradient: _Array, by_gene: _Array, first: int, end: int) -> None:
+    """The rows of ``by_gene`` from ``first`` to ``end``: each gene's sum in the order of cells."""
     bounds, col, value = entries
+    by_gene[first:end] = 0.0
     for i in range(gradient.shape[0]):
         for k in range(bounds[i], bounds[i + 1]):
-            _add_one(by_gene, col[k], value[k], gradient, i, start, end)
+            if first <= col[k] < end:
+                _add_one(by_gene, col[k], value[k], gradient, i)
 
 
 @njit(error_model="numpy", cache=True)
 def _collect_serially(entries: _Entries, gradient: _Array, by_gene: _Array) -> None:
-    _collect(entries, gradient, by_gene, 0, gradient.shape[1])
+    _collect(entries, gradient, by_gene, 0, by_gene.shape[0])
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def _collect_in_parallel(entries: _Entries, gradient: _Array, by_gene: _Array) -> None:
-    width = gradient.shape[1]
-    for part in prange(N_PARTS):
-        ends = part * width // N_PARTS, (part + 1) * width // N_PARTS
-        _collect(entries, gradient, by_gene, ends[0], ends[1])
+def _collect_in_parallel(
+    entries: _Entries, gradient: _Array, by_gene: _Array, n_parts: int
+) -> None:
+    n_genes = by_gene.shape[0]
+    for part in prange(n_parts):
+        _collect(
+            entries, gradient, by_gene, part * n_genes // n_parts, (part + 1) * n_genes // n_parts
+        )
