@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +15,10 @@ import scvi
 from anndata import AnnData
 from scvi.model import SCVI
 from sklearn.decomposition import NMF, PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import betascvi as bs
 from betascvi.objectives import BetaVAE
@@ -153,6 +157,7 @@ METHODS: dict[str, Embed] = {
     "DRVI": drvi,
     "DRVI-AP": _average,
 }
+CLASSIFIER = "classifier (labels)"
 NEED_DRVI = ("DRVI", "DRVI-AP")
 TURNED = {"scVI + ICA": "scVI", "additive + ICA": "additive"}
 """Axes of another method's run, turned by ICA."""
@@ -161,3 +166,16 @@ TURNED = {"scVI + ICA": "scVI", "additive + ICA": "additive"}
 def turned(z: np.ndarray, held_out_nll: float | None, seed: int) -> Embedded:
     """Positions of a run, turned by ICA; axes that do not move are left out."""
     return Embedded(bs.tl.rotate(z[:, z.std(0) > 0], "ica", seed=seed).z, held_out_nll)
+
+
+def classifier(labels: Sequence[str], adata: AnnData, seed: int, _epochs: int) -> Embedded:
+    """Probabilities of the labels for cells a classifier has not seen: an axis for each level.
+
+    What somebody with the labels gets from the same counts; no method here sees them.
+    """
+    x = PCA(50, random_state=seed).fit_transform(log_counts(adata))
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    codes = [adata.obs[name].astype("category").cat.codes.to_numpy() for name in labels]
+    each = [cross_val_predict(reader, x, y, cv=folds, method="predict_proba") for y in codes]
+    return Embedded(np.hstack(each))
