@@ -17,7 +17,7 @@ from betascvi.objectives import LVAE, BetaTCVAE, BetaVAE
 from betascvi.schedules import Linear
 
 _RISE = Linear(0.0, 1.0, end=0.5)
-PRESET = "preset"
+BASE = "softplus gates"
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Variant:
 
 
 def _decoder(**options: Any) -> Variant:
-    return Variant({"extra_decoder_kwargs": options})
+    return Variant({"extra_decoder_kwargs": {"gate": "softplus", **options}})
 
 
 def _objective(objective: Any) -> Variant:
-    return Variant({"objective": objective})
+    return Variant({**_decoder().model, "objective": objective})
 
 
 def _schedule(start: float, stop: float, end: float = 0.5) -> Variant:
@@ -48,22 +48,23 @@ def _flat_profile(model: BetaSCVI) -> None:
 
 
 VARIANTS: dict[str, Variant] = {
-    PRESET: Variant(),
+    BASE: _decoder(),
+    "sigmoid gates (the preset)": Variant(),
     # what the decoder is
-    "joint decoder": Variant({"decoder": "joint"}),
+    "joint decoder": Variant({"decoder": "joint", "extra_decoder_kwargs": None}),
     "logits add": _decoder(pooling="logit"),
     "one profile an axis": _decoder(n_profiles=1),
     "four profiles an axis": _decoder(n_profiles=4),
     # what makes it train
     "W at 1e-3": _decoder(learning_rate=1e-3),
     "W at 3e-2": _decoder(learning_rate=3e-2),
-    "eps 0.01": Variant(train={"plan_kwargs": {"eps": 1e-2}}),
-    "starts at equal genes": Variant(before=_flat_profile),
+    "eps 0.01": Variant(_decoder().model, {"plan_kwargs": {"eps": 1e-2}}),
+    "starts at equal genes": Variant(_decoder().model, before=_flat_profile),
     "spread 0.1": _decoder(spread=0.1),
     "spread 1": _decoder(spread=1.0),
     "KL at once": _objective(BetaVAE()),
     "KL over all epochs": _schedule(0.0, 1.0, end=1.0),
-    "one encoder layer": Variant({"n_layers": 1}),
+    "one encoder layer": Variant({**_decoder().model, "n_layers": 1}),
     # what it is asked for
     "beta 0.5": _schedule(0.0, 0.5),
     "beta 2": _schedule(0.0, 2.0),
@@ -84,13 +85,13 @@ def embed(name: str) -> Embed:
 
 
 def paired(wide: Any, score: str, rng: np.random.Generator) -> Any:
-    """Each variant less the preset, over data sets and seeds, with a bootstrapped interval."""
+    """Each variant less the base, over data sets and seeds, with a bootstrapped interval."""
     import pandas as pd
 
     rows = []
     for name in wide:
-        gap = (wide[name] - wide[PRESET]).dropna().to_numpy()
-        if name == PRESET or not len(gap):
+        gap = (wide[name] - wide[BASE]).dropna().to_numpy()
+        if name == BASE or not len(gap):
             continue
         draws = rng.choice(gap, (2000, len(gap))).mean(1)
         low, high = np.quantile(draws, [0.025, 0.975])

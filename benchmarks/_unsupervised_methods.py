@@ -21,8 +21,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import betascvi as bs
-from betascvi.objectives import BetaVAE
-from betascvi.schedules import Linear
 
 N_AXES = 32
 QUIET: dict[str, Any] = {
@@ -130,15 +128,15 @@ def _held_out(model: Any) -> float | None:
 
 
 def _joint(adata: AnnData, seed: int, epochs: int) -> Embedded:
-    return ours(adata, seed, epochs, decoder="joint")
+    return ours(adata, seed, epochs, decoder="joint", extra_decoder_kwargs=None)
 
 
 def _logit(adata: AnnData, seed: int, epochs: int) -> Embedded:
     return ours(adata, seed, epochs, extra_decoder_kwargs={"pooling": "logit"})
 
 
-def _beta_half(adata: AnnData, seed: int, epochs: int) -> Embedded:
-    return ours(adata, seed, epochs, objective=BetaVAE(beta=Linear(0.0, 0.5, end=0.5)))
+def _softplus(adata: AnnData, seed: int, epochs: int) -> Embedded:
+    return ours(adata, seed, epochs, extra_decoder_kwargs=None)
 
 
 def _average(adata: AnnData, seed: int, epochs: int) -> Embedded:
@@ -149,7 +147,7 @@ METHODS: dict[str, Embed] = {
     "additive": ours,
     "joint": _joint,
     "additive, logits": _logit,
-    "additive, beta 0.5": _beta_half,
+    "additive, softplus gates": _softplus,
     "scVI": scvi_vae,
     "PCA": pca,
     "ICA": ica,

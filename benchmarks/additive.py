@@ -1,7 +1,7 @@
 """Each ingredient of the additive decoder alone: ``python -m benchmarks.additive [--quick]``.
 
-The preset for axes without labels, and the same with one thing changed: the decoder, how it is
-trained, what it is asked for, and rotations of its axes afterwards. Only data sets that settings
+The preset for axes without labels as it was with softplus gates, and the same with one thing
+changed: the decoder, how it is trained, what it is asked for, and rotations of its axes afterwards. Only data sets that settings
 may be chosen on are read (``chosen_on`` in ``benchmarks.unsupervised``). Runs are kept one by one
 in ``.benchmark_runs/additive``; differences are paired by data set and seed.
 """
@@ -19,8 +19,8 @@ import pandas as pd
 
 import betascvi as bs
 from benchmarks import _record
-from benchmarks._additive_variants import PRESET, VARIANTS, embed, paired
-from benchmarks.unsupervised import DATA, cells_of, kept, scores_of
+from benchmarks._additive_variants import BASE, VARIANTS, embed, paired
+from benchmarks.unsupervised import DATA, cells_of, folder_of, kept, scores_of
 
 RUNS = _record.RUNS / "additive"
 CHOSEN_ON = [name for name, source in DATA.items() if source.chosen_on]
@@ -28,19 +28,19 @@ SHOWN = ["LMS-SMI", "LMS-SPN", "MSGS-SMI", "held_out_nll"]
 
 
 def rotated(name: str, seed: int, epochs: int, kind: str) -> dict[str, Any]:
-    """Scores of the preset's axes, turned after training."""
-    folder = RUNS / name / f"{PRESET}-{seed}-{epochs}"
+    """Scores of the axes, turned after training."""
+    folder = folder_of(RUNS, name, BASE, seed, epochs)
     row = json.loads((folder / "row.json").read_text())
     labels = cells_of(name).obs[list(DATA[name].labels)].apply(lambda c: c.astype("category"))
     z = np.load(folder / "z.npy").astype(np.float64)
     turned = bs.tl.rotate(z[:, z.std(0) > 0], kind, seed=seed).z
     kept_as_is = {k: row[k] for k in ("data", "seed", "epochs", "held_out_nll", "seconds")}
-    return {**kept_as_is, "method": f"preset, then {kind}", **scores_of(turned, labels)}
+    return {**kept_as_is, "method": f"{BASE}, then {kind}", **scores_of(turned, labels)}
 
 
-def percent_of_preset(wide: pd.DataFrame) -> pd.DataFrame:
-    """Differences of log likelihoods in percent of the preset's."""
-    return 100 * wide.div(wide[PRESET].abs(), axis=0)
+def percent_of_base(wide: pd.DataFrame) -> pd.DataFrame:
+    """Differences of log likelihoods in percent of the base's."""
+    return 100 * wide.div(wide[BASE].abs(), axis=0)
 
 
 def tables(rows: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -51,7 +51,7 @@ def tables(rows: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     parts = []
     for score in SHOWN:
         wide = frame.pivot_table(index=["data", "seed"], columns="method", values=score, sort=False)
-        wide = percent_of_preset(wide) if score == "held_out_nll" else wide
+        wide = percent_of_base(wide) if score == "held_out_nll" else wide
         parts.append(paired(wide, "held-out NLL, %" if score == "held_out_nll" else score, rng))
     return means.reset_index(), pd.concat(parts, ignore_index=True)
 
@@ -70,19 +70,19 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     if options.quick:
         rows = [kept(RUNS, embed(v), "simulated", v, 0, 4, quick=True)
-                for v in (PRESET, "logits add")]  # fmt: skip
+                for v in (BASE, "logits add")]  # fmt: skip
         print(pd.DataFrame(rows)[["method", *SHOWN]].round(3).to_string(index=False))
         return
-    names = dict.fromkeys([PRESET, *options.variants])
+    names = dict.fromkeys([BASE, *options.variants])
     for seed in options.seeds:
         for variant in names:
             for name in options.data:
                 row = kept(RUNS, embed(variant), name, variant, seed, options.epochs)
                 print(name, variant, seed, {k: round(row[k], 3) for k in SHOWN}, flush=True)
     rows = [json.loads(path.read_text()) for path in sorted(RUNS.glob("*/*/row.json"))]
-    presets = [row for row in rows if row["method"] == PRESET]
+    bases = [row for row in rows if row["method"] == BASE]
     rows += [rotated(row["data"], row["seed"], row["epochs"], kind)
-             for row in presets for kind in ("ica", "varimax")]  # fmt: skip
+             for row in bases for kind in ("ica", "varimax")]  # fmt: skip
     means, differences = tables(rows)
     print(means.round(3).to_string(index=False), differences.round(3).to_string(), sep="\n")
     settings = {"epochs": options.epochs, "differences": json.loads(differences.to_json(orient="records"))}  # fmt: skip

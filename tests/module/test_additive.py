@@ -43,9 +43,11 @@ def positions(*leading: int) -> torch.Tensor:
 CODES = torch.arange(N_CELLS)[:, None] % 2
 
 
+@pytest.mark.parametrize("gate", ["softplus", "sigmoid"])
 @pytest.mark.parametrize("n_profiles", [1, 2, 3, 4])
-def test_rates_add_over_axes_as_the_formula_says(n_profiles: int) -> None:
-    decoder = decoder_of(n_profiles=n_profiles)
+def test_rates_add_over_axes_as_the_formula_says(n_profiles: int, gate: str) -> None:
+    decoder = decoder_of(n_profiles=n_profiles, gate=gate)
+    opened = {"softplus": functional.softplus, "sigmoid": torch.sigmoid}[gate]
     pool, z = decoder.pool, positions()
 
     logits = decoder(z, CODES).logits
@@ -54,8 +56,8 @@ def test_rates_add_over_axes_as_the_formula_says(n_profiles: int) -> None:
         rate = torch.tensor(decoder.settings.floor)
         for k, p in np.ndindex(N_AXES, n_profiles):
             slope = (-1.0) ** p * pool.log_slope[k, p].exp()
-            gate = functional.softplus(slope * z[cell, k] + pool.offset[k, p])
-            rate = rate + gate * pool.profiles[k, p, gene].exp()
+            on = opened(slope * z[cell, k] + pool.offset[k, p])
+            rate = rate + on * pool.profiles[k, p, gene].exp()
         shift = decoder.shift.fc_layers[0].weight[gene, cell % 2]
         expected = decoder.shift.log_profile[gene] + shift + rate.log()
         assert float(logits[cell, gene].detach()) == pytest.approx(
@@ -195,6 +197,7 @@ def test_extreme_positions_stay_finite() -> None:
         ({"pooling": "mean"}, "pooling is one of"),
         ({"poling": "rate"}, "did you mean 'pooling'"),
         ({"bias": False}, "no option 'bias'"),
+        ({"gate": "relu"}, "gate is one of"),
         ({"n_profiles": 0}, "n_profiles is a whole number"),
         ({"spread": -1.0}, "spread is a positive number"),
         ({"learning_rate": float("nan")}, "learning_rate is a positive number"),
@@ -213,6 +216,18 @@ def test_pooling_asked_of_a_joint_decoder_is_refused() -> None:
 def test_an_unknown_decoder_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="joint"):
         BetaVAEModule(n_input=N_GENES, decoder="linear")  # type: ignore[arg-type]
+
+
+def test_a_sigmoid_gate_is_off_at_the_origin_and_no_more_than_on_far_out() -> None:
+    torch.manual_seed(0)
+    pool = AdditiveDecoder(shape_of(), AdditiveSettings(gate="sigmoid")).pool
+    assert isinstance(pool, Profiles)
+
+    far, origin = pool.gates(torch.full((1, N_AXES), 20.0)), pool.gates(torch.zeros(1, N_AXES))
+
+    assert float(origin.detach().max()) < 0.1
+    torch.testing.assert_close(far[..., 0], torch.ones(1, N_AXES))
+    torch.testing.assert_close(far[..., 1], torch.zeros(1, N_AXES))
 
 
 def test_profiles_start_as_spread_out_as_asked() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +15,12 @@ from betascvi.module._covariate_shift import CovariateShift
 from betascvi.module._decoders import Heads, inverse_softplus, log_profile
 
 _OFFSET_STEP = 2.0
+_GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": functional.softplus,
+    "sigmoid": torch.sigmoid,
+}
+_STARTS = {"softplus": (0.0, 1.0), "sigmoid": (-2.5, 2.0)}
+"""Offset and slope of a gate: a sigmoid is off at the origin and half on at 1.25 deviations."""
 
 
 class AdditiveDecoder(nn.Module):
@@ -19,11 +28,11 @@ class AdditiveDecoder(nn.Module):
 
     .. math::
         \lambda_g \propto e^{b_g} \Bigl(\epsilon + \sum_k \sum_p
-        s(\pm a_{kp} z_k + t_{kp})\, e^{W_{kpg}}\Bigr), \qquad s = \mathrm{softplus}
+        s(\pm a_{kp} z_k + t_{kp})\, e^{W_{kpg}}\Bigr)
 
-    which is DRVI's log-sum-exp of logits (:cite:p:`Moinfar24`) with profiles in place of
-    networks: one product of (cells, axes x profiles) with (axes x profiles, genes). Covariates
-    shift :math:`b_g`.
+    with a softplus or a sigmoid for s: DRVI's log-sum-exp of logits (:cite:p:`Moinfar24`) with
+    profiles in place of networks, one product of (cells, axes x profiles) with (axes x profiles,
+    genes). Covariates shift :math:`b_g`.
     """
 
     def __init__(self, shape: Shape, settings: AdditiveSettings) -> None:
@@ -82,17 +91,19 @@ class Profiles(nn.Module):
         super().__init__()
         self.adds_rates = settings.pooling == "rate" and not shape.is_embedding
         self.floor = settings.floor
+        self.gate = _GATES[settings.gate]
+        start, slope = _STARTS[settings.gate]
         size = (shape.n_axes, settings.n_profiles)
         self.profiles = nn.Parameter(settings.spread * torch.randn(*size, shape.n_genes))
         # further pairs of an axis wait until it is farther out
-        offset = -_OFFSET_STEP * torch.div(torch.arange(size[1]), 2, rounding_mode="floor")
+        offset = start - _OFFSET_STEP * torch.div(torch.arange(size[1]), 2, rounding_mode="floor")
         self.offset = nn.Parameter(offset.float().repeat(size[0], 1))
-        self.log_slope = nn.Parameter(torch.zeros(size))
+        self.log_slope = nn.Parameter(torch.full(size, math.log(slope)))
         self.register_buffer("sign", 1.0 - 2.0 * (torch.arange(size[1]) % 2), persistent=False)
 
     def gates(self, z: Tensor) -> Tensor:
         """(..., cells, axes, profiles): how far each profile is on."""
-        return functional.softplus(z[..., None] * (self.sign * self.log_slope.exp()) + self.offset)
+        return self.gate(z[..., None] * (self.sign * self.log_slope.exp()) + self.offset)
 
     def forward(self, z: Tensor) -> Tensor:
         """Sum over axes, (..., cells, genes): a log rate, or a logit."""
@@ -100,7 +111,7 @@ class Profiles(nn.Module):
         if self.adds_rates:
             rates = gates.flatten(-2) @ self.profiles.flatten(0, 1).exp()
             return (rates + self.floor).log()
-        gates = gates - functional.softplus(self.offset)  # the origin is the mean profile
+        gates = gates - self.gate(self.offset)  # the origin is the mean profile
         return gates.flatten(-2) @ self.profiles.flatten(0, 1)
 
 

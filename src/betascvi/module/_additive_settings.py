@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 Pooling = Literal["rate", "logit", "logsumexp"]
+Gate = Literal["softplus", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class AdditiveSettings:
 
     pooling: Pooling = "rate"
     """What adds up over axes: rates, logits, or rates of a network an axis (``"logsumexp"``)."""
+    gate: Gate = "softplus"
+    """How a profile comes on along its axis: ever further, or from off to fully on."""
     n_profiles: int = 2
     """Gene profiles of an axis; odd ones act as it rises, even ones as it falls."""
     spread: float = 0.5
@@ -31,6 +34,8 @@ class AdditiveSettings:
     def __post_init__(self) -> None:
         if self.pooling not in get_args(Pooling):
             raise ValueError(f"pooling is one of {list(get_args(Pooling))}, got {self.pooling!r}.")
+        if self.gate not in get_args(Gate):
+            raise ValueError(f"gate is one of {list(get_args(Gate))}, got {self.gate!r}.")
         for name in ("n_profiles", "genes_at_once"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(
