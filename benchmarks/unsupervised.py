@@ -261,19 +261,26 @@ def figure(frame: pd.DataFrame) -> None:
 
     names = [name for name in DATA if name in set(frame["data"])]
     methods = [m for m in EVERY if m in set(frame["method"])]
-    _, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names) + 1.4, 0.3 * len(methods) + 1.4),
-                           sharey=True, sharex=True, layout="constrained")  # fmt: skip
-    for ax, name in zip(np.atleast_1d(axes), names, strict=True):
+    n_rows = -(-len(names) // 3)
+    figure, axes = plt.subplots(n_rows, min(len(names), 3), sharey=True, sharex=True, squeeze=False,
+                                figsize=(10, n_rows * (0.2 * len(methods) + 0.7)), layout="constrained")  # fmt: skip
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, names, strict=False):
         for y, method in enumerate(reversed(methods)):
             x = frame.loc[(frame["data"] == name) & (frame["method"] == method), "LMS-SMI"]
             colour = "#0072b2" if method == "additive" else "#8a8a8a"
             ax.scatter(x, np.full(len(x), y), color=colour, s=22, alpha=0.8, lw=0)
         ax.set_title(name + (" *" if DATA[name].chosen_on else ""), size=9, loc="left")
         ax.grid(alpha=0.25, lw=0.5)
-        ax.set(xlim=(0, 1.02), xlabel="LMS-SMI")
+        ax.set(xlim=(0, 1.02))
         ax.set_yticks(range(len(methods)), list(reversed(methods)), fontsize=8)
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    plt.gcf().savefig(FIGURE, dpi=110)
+    figure.supxlabel(
+        "share of a label that one axis of its own tells (LMS-SMI), a dot a run; * settings were chosen on it",
+        size=9,
+    )
+    figure.savefig(FIGURE, dpi=110)
 
 
 def wanted(options: argparse.Namespace) -> list[tuple[str, str, int]]:
