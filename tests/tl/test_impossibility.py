@@ -20,8 +20,8 @@ _N_AXES = 4
 def model(tiny_source):
     adata = tiny_source.copy()
     BetaSCVI.setup_anndata(adata, layer="counts")
-    model = BetaSCVI(adata, n_latent=_N_AXES, n_hidden=16)
     torch.manual_seed(0)
+    model = BetaSCVI(adata, n_latent=_N_AXES, n_hidden=16)
     for parameter in model.module.parameters():
         parameter.data.add_(0.05 * torch.randn_like(parameter))
     model.module.eval()
