@@ -1,9 +1,10 @@
 """Each ingredient of the additive decoder alone: ``python -m benchmarks.additive [--quick]``.
 
 The preset for axes without labels as it was with softplus gates, and the same with one thing
-changed: the decoder, how it is trained, what it is asked for, and rotations of its axes afterwards. Only data sets that settings
-may be chosen on are read (``chosen_on`` in ``benchmarks.unsupervised``). Runs are kept one by one
-in ``.benchmark_runs/additive``; differences are paired by data set and seed.
+changed: the decoder, how it is trained, what it is asked for, and rotations of its axes
+afterwards. Only data sets that settings may be chosen on are read (``chosen_on`` in
+``benchmarks.unsupervised``). Runs are kept one by one in ``.benchmark_runs/additive``; differences
+are paired by data set and seed.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def unsupervised(n_latent: int = 32) -> Preset:
 
     The additive decoder with sigmoid gates, an encoder of two layers, and a KL weight that grows
     to one over the first half of the training; chosen in decisions 0011 and 0020, on the simulated
-    atlas and two small data sets. Programs take their time: train for 200 epochs or more at some thousand cells.
+    atlas and two small data sets. Programs take their time: train for 200 epochs or more at some
+    thousand cells.
 
     Parameters
     ----------
