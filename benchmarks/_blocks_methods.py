@@ -1,4 +1,4 @@
-"""Methods of ``benchmarks.blocks``: training cells in, held-out cells encoded without labels."""
+"""Named blocks in ``benchmarks.blocks``: training cells in, held-out cells encoded without labels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ import pandas as pd
 import scanpy as sc
 import scvi
 from anndata import AnnData
-from scvi.model import SCVI
-from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 import betascvi as bs
 from benchmarks._blocks_sets import DataSet, Split, factor_of
-from benchmarks._blocks_supervised import linear, supervised
+from benchmarks._blocks_supervised import linear
 
 N_FREE = 10
 FEW_SHARE, FEW_CELLS, WRONG_SHARE = 0.01, 20, 0.2
@@ -85,59 +83,14 @@ def blocks(
     anchors = [replace(a, **weights) for a in _given(asked)]
     width = N_FREE if is_anchored else n_axes(asked, split)
     model = bs.BetaSCVI(training, n_latent=width, anchors=anchors if is_anchored else None)
-    seconds = _trained(model, epochs)
+    seconds = trained(model, epochs)
     held = split.held_out
     mean, slices = model.get_latent_representation(held), model.blocks
     own = {name: _said(model, held, name) for name in asked.anchored} if is_anchored else {}
-    own = own or _probed(asked, split, model.get_latent_representation(split.training), mean)
+    own = own or probed(asked, split, model.get_latent_representation(split.training), mean)
     sample = model.get_latent_representation(held, give_mean=False)
     about = {"dead_axes": len(getattr(model, "dead_axes_", ())), "n_axes": mean.shape[1]}
-    return Encoded(mean, slices, own, sample, _nll(model, held), seconds, about)
-
-
-def scvi_vae(asked: DataSet, split: Split, seed: int, epochs: int) -> Encoded:
-    """A negative binomial scVI with as many axes as ours has in all."""
-    training = split.training.copy()
-    SCVI.setup_anndata(training, layer="counts")
-    scvi.settings.seed = seed
-    model = SCVI(training, n_latent=n_axes(asked, split), gene_likelihood="nb")
-    seconds = _trained(model, epochs, plan_kwargs={"n_epochs_kl_warmup": max(1, epochs // 2)})
-    mean = model.get_latent_representation(split.held_out)
-    own = _probed(asked, split, model.get_latent_representation(training), mean)
-    sample = model.get_latent_representation(split.held_out, give_mean=False)
-    free = {"free": slice(0, mean.shape[1])}
-    return Encoded(mean, free, own, sample, _nll(model, split.held_out), seconds)
-
-
-def scvi_and_logits(asked: DataSet, split: Split, seed: int, epochs: int) -> Encoded:
-    """The trivial way to a block: a classifier's scores, glued to scVI's latent."""
-    plain = scvi_vae(asked, split, seed, epochs)
-    x, held = both_scaled(split)
-    said = {n: supervised(x, labels_of(split.training, n), held) for n in asked.anchored}
-    parts = [*(s.scores for s in said.values()), plain.mean]
-    ends = np.cumsum([part.shape[1] for part in parts])
-    names = [*said, "free"]
-    slices = {
-        n: slice(int(e - p.shape[1]), int(e)) for n, e, p in zip(names, ends, parts, strict=True)
-    }
-    own = {name: s.values for name, s in said.items()}
-    return Encoded(np.hstack(parts), slices, own, None, plain.nll, plain.cpu_seconds)  # fmt: skip
-
-
-def pca(asked: DataSet, split: Split, seed: int, epochs: int) -> Encoded:  # noqa: ARG001 (it has no epochs)
-    """Principal components of log counts, as many as ours has axes."""
-    x, held = log_counts(split.training), log_counts(split.held_out)
-    model = PCA(n_axes(asked, split), random_state=seed).fit(x)
-    mean = model.transform(held)
-    own = _probed(asked, split, model.transform(x), mean)
-    return Encoded(mean, {"free": slice(0, mean.shape[1])}, own)
-
-
-def ceiling(asked: DataSet, split: Split, seed: int, epochs: int) -> Encoded:  # noqa: ARG001 (nothing is trained twice)
-    """The best supervised classifier's predictions alone, a block each."""
-    x, held = both_scaled(split)
-    said = {n: supervised(x, labels_of(split.training, n), held) for n in asked.anchored}
-    return Encoded(np.empty((len(held), 0)), {}, {name: s.values for name, s in said.items()})
+    return Encoded(mean, slices, own, sample, nll_of(model, held), seconds, about)
 
 
 def n_axes(asked: DataSet, split: Split) -> int:
@@ -172,14 +125,14 @@ def _given(asked: DataSet) -> Sequence[bs.Anchor]:
     return [bs.Anchor(a) if isinstance(a, str) else a for a in asked.anchors]
 
 
-def _trained(model: Any, epochs: int, **arguments: Any) -> float:
+def trained(model: Any, epochs: int, **arguments: Any) -> float:
     """Processor seconds of the training: of one core, whatever else runs beside it."""
     start = time.process_time()
     model.train(max_epochs=epochs, **_TRAIN, **arguments)
     return time.process_time() - start
 
 
-def _nll(model: Any, held: AnnData) -> float:
+def nll_of(model: Any, held: AnnData) -> float:
     """-log p(x | z) at posterior samples, nats per cell, mean of three draws."""
     draws = [model.get_reconstruction_error(adata=held) for _ in range(_NLL_DRAWS)]
     return float(np.mean([float(draw["reconstruction_loss"]) for draw in draws]))
@@ -192,17 +145,14 @@ def _said(model: bs.BetaSCVI, held: AnnData, name: str) -> np.ndarray:
     return frame.columns.to_numpy(str)[frame.to_numpy().argmax(1)]
 
 
-def _probed(asked: DataSet, split: Split, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
+def probed(asked: DataSet, split: Split, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
+    """What a linear probe of a method's training cells says of held-out ones."""
     return {n: linear(z, labels_of(split.training, n), held) for n in asked.anchored}
 
 
 Method = Callable[[DataSet, Split, int, int], Encoded]
-METHODS: dict[str, Method] = {
-    "ceiling": ceiling,
+OURS: dict[str, Method] = {
     "blocks": blocks,
-    "scVI": scvi_vae,
-    "scVI + logits": scvi_and_logits,
-    "PCA": pca,
     "blocks, no penalty": partial(blocks, mmd=0.0, swap=0.0),
     "blocks, permuted labels": partial(blocks, labels=permuted),
     # labels of two factors drawn apart share too few cells to show that the design is crossed

@@ -17,7 +17,7 @@ import betascvi as bs
 
 
 class PeerMissingError(RuntimeError):
-    """A peer that is not installed, or a version of ours without what is asked for."""
+    """A peer that is not installed."""
 
 
 Method = Callable[[AnnData, int, int], np.ndarray]
@@ -99,8 +99,6 @@ def ours_covariate(adata: AnnData, seed: int, epochs: int) -> np.ndarray:
 
 
 def _anchored(adata: AnnData, seed: int, epochs: int, anchors: list[str]) -> np.ndarray:
-    if not hasattr(bs, "Anchor"):
-        raise PeerMissingError("this version has no named blocks")
     _seeded(seed)
     cells = adata.copy()
     bs.BetaSCVI.setup_anndata(cells, factor_keys=anchors)

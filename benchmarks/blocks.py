@@ -26,12 +26,15 @@ from sklearn.metrics import mutual_info_score
 
 import betascvi as bs
 from benchmarks import _record
-from benchmarks._blocks_methods import METHODS, Encoded, labels_of
+from benchmarks._blocks_methods import OURS, Encoded, labels_of
+from benchmarks._blocks_peers import NEED_DRVI, PEERS
 from benchmarks._blocks_sets import DATA_SETS, QUICK, DataSet, factor_of, split_of
 from benchmarks._blocks_supervised import score_of
+from benchmarks._unsupervised_methods import HAS_DRVI
 from betascvi.factors import Anchor
 
 RUNS = _record.RUNS / "blocks"
+METHODS = {**PEERS, **OURS}
 PROBING = bs.tl.Probing(null="logistic", n_resamples=100)
 _N_NULL = 400
 
@@ -198,6 +201,9 @@ def main() -> None:
     if "BETASCVI_DATA" not in os.environ:
         print("BETASCVI_DATA is not set: simulated atlases alone")
         options.data = [name for name in options.data if name.startswith("simulated")]
+    if not HAS_DRVI:
+        print("drvi-py is not there (BETASCVI_PEERS): its rows are left out")
+        options.methods = [name for name in options.methods if name not in NEED_DRVI]
     for seed in options.seeds:
         for name in options.data:
             for method in options.methods:

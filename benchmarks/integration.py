@@ -144,8 +144,18 @@ def rows_of(name: str, options: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def all_rows(epochs: int) -> list[dict[str, Any]]:
+    """Every run there is, in the order of data sets and methods."""
+    paths = (RUNS / "integration").glob(f"*-{epochs}.json")
+    data, methods = list(DATA_SETS), list(METHODS)
+    return sorted(
+        (json.loads(path.read_text()) for path in paths),
+        key=lambda row: (data.index(row["data"]), methods.index(row["method"]), row["seed"]),
+    )
+
+
 def main() -> None:
-    """Run, print, write."""
+    """Run what is missing, print and write the table of all runs there are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data", nargs="+", choices=list(DATA_SETS), default=list(DATA_SETS))
@@ -159,12 +169,13 @@ def main() -> None:
         options.seeds, options.epochs, options.data = 1, 2, options.data[:1]
     elif find_spec("scib_metrics") is None:
         raise SystemExit("scib-metrics is not installed: pip install betascvi[bench]")
-    rows: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for name in options.data:
         if not name.startswith("simulated") and not os.environ.get("BETASCVI_DATA"):
             print(f"skipped: {name}: BETASCVI_DATA is not set")
             continue
-        rows += rows_of(name, options)
+        found += rows_of(name, options)
+    rows = found if options.quick else all_rows(options.epochs)
     frame = pd.DataFrame([row for row in rows if "skipped" not in row])
     print(
         frame.drop(columns="seed")
