@@ -67,10 +67,11 @@ def run_block(block: Block, x: Tensor | SparseRows) -> Tensor:
 
 def _random_bits(shape: tuple[int, int], rate: float) -> np.ndarray[Any, np.dtype[np.uint16]]:
     """Sixteen random bits for each node, from torch's generator."""
-    n = shape[0] * shape[1] if rate > 0.0 else 0
+    if rate == 0.0:
+        return np.empty((0, shape[1]), np.uint16)
+    n = shape[0] * shape[1]
     words = torch.empty(n // 4 + 1, dtype=torch.int64).random_(-(2**63), None)
-    bits = words.numpy().view(np.uint16)
-    return bits[:n].reshape(shape) if n else bits[:0].reshape(0, shape[1])
+    return words.numpy().view(np.uint16)[:n].reshape(shape)
 
 
 class _Block(torch.autograd.Function):

@@ -32,7 +32,7 @@ from betascvi.module._marginal import marginal_ll
 from betascvi.module._posterior import posterior_of
 from betascvi.module._resample import resampler
 from betascvi.objectives import BetaVAE, Objective, Step
-from betascvi.objectives._gaussian_kl import kl_per_axis
+from betascvi.objectives._gaussian_kl import kl_per_axis, standard_normal
 
 _NOT_OF_SCVI_TOOLS = {"self", "__class__", "objective", "is_embedding", "decoder", "layout"}
 _NOT_OF_ITS_DECODER = {"extra_decoder_kwargs": None}  # it builds one of its own, for us to replace
@@ -280,7 +280,7 @@ class BetaVAEModule(VAE):
 
     def _prior(self, z: Tensor, factors: Tensor | None = None) -> Normal:
         if self.anchored is None:
-            return Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
+            return standard_normal(z.shape, z.dtype, z.device)
         return self.anchored.prior(z, factors)
 
     @override

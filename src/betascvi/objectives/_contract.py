@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from betascvi.objectives._gaussian_kl import kl_per_axis
+from betascvi.objectives._weighted_means import weighted_means
 from betascvi.schedules import Weight
 
 
@@ -87,12 +88,6 @@ class Term(NamedTuple):
     """A tensor where the weight is learned."""
 
 
-def _weighted_mean(term: Term) -> Tensor:
-    mean = term.value.mean()
-    # a product by one is a node of the graph like any other
-    return mean if isinstance(term.weight, float) and term.weight == 1.0 else term.weight * mean
-
-
 @dataclass(frozen=True, slots=True)
 class LossTerms:
     """A loss in parts: what is reported is raw, what is minimised is weighted."""
@@ -108,7 +103,10 @@ class LossTerms:
     def total(self) -> Tensor:
         """Weighted sum of the parts, each averaged over the cells of the minibatch."""
         terms = (self.reconstruction, *self.penalties.values())
-        return torch.stack([_weighted_mean(term) for term in terms]).sum()
+        fixed = tuple(float(t.weight) for t in terms if not isinstance(t.weight, Tensor))
+        if len(fixed) == len(terms):
+            return weighted_means(fixed, tuple(term.value for term in terms))
+        return torch.stack([term.weight * term.value.mean() for term in terms]).sum()
 
     def named(self) -> dict[str, Term]:
         """All parts by name, the reconstruction first."""

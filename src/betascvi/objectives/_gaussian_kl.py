@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -10,6 +11,14 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Normal
 
 from betascvi.objectives import _kl_kernels
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(mode=False)  # a tensor of inference mode could not be learnt from later
+def standard_normal(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Normal:
+    """The prior of cells without labels, made once for each size of minibatch."""
+    zeros = torch.zeros(shape, dtype=dtype, device=device)
+    return Normal(zeros, torch.ones_like(zeros), validate_args=False)
 
 
 def kl_per_axis(q: Normal, p: Normal) -> Tensor:

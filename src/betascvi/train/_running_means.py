@@ -6,13 +6,18 @@ import torch
 from scvi.module.base import LossOutput
 from torch import Tensor
 
+_TOGETHER = 256
+"""Minibatches that are summed at once: an operator a figure and minibatch costs more than the step's
+own upkeep."""
+
 
 class RunningMeans:
     """Per-cell means of the parts of a loss over one epoch."""
 
     def __init__(self) -> None:
-        # by the names of the parts: one addition a minibatch, whatever their number
+        # by the names of the parts
         self._sums: dict[tuple[str, ...], Tensor] = {}
+        self._waiting: dict[tuple[str, ...], list[tuple[int, list[Tensor]]]] = {}
         self._n_cells = 0
 
     def add(self, output: LossOutput) -> None:
@@ -20,14 +25,28 @@ class RunningMeans:
         n = output.n_obs_minibatch
         extras = {k: v for k, v in output.extra_metrics.items() if v.dim() == 0}
         names = ("reconstruction_loss", "kl_local", "loss", *extras)
-        sums = torch.stack([output.reconstruction_loss_sum, output.kl_local_sum]).detach()
-        means = torch.stack([output.loss, *extras.values()]).detach()
-        parts = torch.cat([sums.to(means), means * n])
-        self._sums[names] = self._sums[names] + parts if names in self._sums else parts
+        sums = [output.reconstruction_loss_sum.detach(), output.kl_local_sum.detach()]
+        waiting = self._waiting.setdefault(names, [])
+        waiting.append((n, [*sums, output.loss.detach(), *extras.values()]))
         self._n_cells += n
+        if len(waiting) == _TOGETHER:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        for names, waiting in self._waiting.items():
+            figures = torch.stack(
+                [torch.stack([part.to(parts[2]) for part in parts]) for _, parts in waiting]
+            ).detach()
+            n = torch.tensor([n for n, _ in waiting]).to(figures)
+            # the first two are sums over cells already
+            figures[:, 2:] *= n[:, None]
+            total = figures.sum(0)
+            self._sums[names] = self._sums[names] + total if names in self._sums else total
+        self._waiting = {}
 
     def read_and_reset(self) -> dict[str, Tensor]:
         """Means per cell since the last reading; nothing where no cell came."""
+        self._sum_up()
         totals: dict[str, Tensor] = {}
         for names, parts in self._sums.items():
             for name, part in zip(names, parts.unbind(), strict=True):
