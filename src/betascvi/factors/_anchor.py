@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from betascvi._errors import FactorError
 
+Effect = Literal["joint", "added"]
 _FROM_ZERO = ("beta", "cross_entropy", "mmd", "swap")
 
 
@@ -42,6 +44,11 @@ class Anchor:
         unlabelled one.
     accept_confounding
         Train although the design cannot tell this factor from another one.
+    effect
+        How the block moves expression (joint decoder): ``"joint"``, through the network with all
+        other axes, so that each kind of cell may respond in its own way; ``"added"``, a shift of
+        the logits that is the same in every cell, which is what can be carried to cells that were
+        never seen at a level.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Anchor:
     swap: float = 4.0
     label_noise: float = 0.0
     accept_confounding: bool = False
+    effect: Effect = "joint"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -63,6 +71,11 @@ class Anchor:
             raise FactorError(
                 f"anchor {self.name!r}: anchors stand 2 apart and need a gap of 4 standard "
                 f"deviations, so variance is above 0 and at most 0.25, got {self.variance!r}."
+            )
+        if self.effect not in get_args(Effect):
+            raise FactorError(
+                f"anchor {self.name!r}: effect is one of {list(get_args(Effect))}, "
+                f"got {self.effect!r}."
             )
         for field in _FROM_ZERO:
             value = getattr(self, field)

@@ -6,6 +6,7 @@ from betascvi.module._block_prior import BlockPrior
 from betascvi.module._blocks import Blocks, Layout
 from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoder_choice import check_decoder
+from betascvi.module._decoders import JointDecoder
 from betascvi.module._dispersion import start_dispersion
 from betascvi.module._history import REPORT_SUFFIX
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
@@ -21,6 +22,7 @@ __all__ = [
     "BlockPrior",
     "Blocks",
     "Decoded",
+    "JointDecoder",
     "Layout",
     "Likelihood",
     "Profiles",

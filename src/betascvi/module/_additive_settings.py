@@ -72,3 +72,5 @@ class Shape:
     """Expression is a softplus of logits (size factors), not a softmax."""
     is_embedding: bool = False
     """The data are real numbers: values add up, and there is no logarithm."""
+    added: Sequence[int] = ()
+    """Axes of blocks that shift the logits of every cell alike."""

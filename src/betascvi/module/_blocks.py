@@ -62,6 +62,12 @@ class Blocks(nn.Module):
         """Block name -> axes; ``"free"`` last."""
         return {**{prior.name: prior.axes for prior in self.each}, "free": self.free}
 
+    @property
+    def added(self) -> tuple[int, ...]:
+        """Axes that shift the logits of every cell alike."""
+        blocks = [prior.axes for prior in self.each if prior.anchor.effect == "added"]
+        return tuple(axis for axes in blocks for axis in range(axes.start, axes.stop))
+
     def prior(self, like: Tensor, factors: Tensor | None = None) -> Normal:
         """Prior of every cell and axis of positions ``like``; without factors no label is known."""
         if factors is None:

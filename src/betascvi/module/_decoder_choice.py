@@ -39,6 +39,11 @@ def make_decoder(
     """The decoder asked for; ``network`` are arguments of scvi-tools' layers."""
     check_decoder(kind, options)
     if kind == "additive":
+        if shape.added:
+            raise ValueError(
+                "Anchor(effect='added') is of the joint decoder; in decoder='additive' every axis "
+                "adds its own rates already. Leave effect at 'joint'."
+            )
         return AdditiveDecoder(shape, AdditiveSettings.of(options))
     return JointDecoder(
         shape.n_axes + shape.n_numbers,
@@ -49,6 +54,7 @@ def make_decoder(
         is_embedding=shape.is_embedding,
         n_cat_list=list(shape.n_levels),
         n_hidden=shape.n_hidden,
+        added=shape.added,
         **network,
         **(options or {}),
     )
@@ -73,4 +79,5 @@ def shape_for(
         n_hidden=n_hidden,
         is_softplus=bool(module.use_size_factor_key),
         is_embedding=module.is_embedding,
+        added=() if module.anchored is None else module.anchored.added,
     )

@@ -1,4 +1,4 @@
-"""What an additive decoder asks of a training: its own learning rate, and a start."""
+"""What a decoder asks of a training: a learning rate of its own for gene profiles, and a start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from scvi import REGISTRY_KEYS
 
-from betascvi.module import AdditiveDecoder, BetaVAEModule
+from betascvi.module import AdditiveDecoder, BetaVAEModule, JointDecoder
 
 
 def give_decoder_its_rate(optimizer: torch.optim.Optimizer, module: BetaVAEModule) -> None:
     """Gene programs learn at their own rate: at a network's they underfit."""
-    if not isinstance(module.decoder, AdditiveDecoder):
+    if not isinstance(module.decoder, AdditiveDecoder | JointDecoder):
         return
     parameters, rate = module.decoder.own_rates()
     own = {id(p): p for p in parameters if p.requires_grad}  # a query's are frozen
