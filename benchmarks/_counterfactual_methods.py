@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,13 +190,13 @@ def _covariate(split: Split, seed: int, epochs: int) -> bs.BetaSCVI:
 
 
 @lru_cache(maxsize=1)
-def _anchored(split: Split, seed: int, epochs: int) -> bs.BetaSCVI:
+def _anchored(split: Split, seed: int, epochs: int, effect: Any) -> bs.BetaSCVI:
     import scvi
 
     scvi.settings.seed = seed
     training = split.training
     bs.BetaSCVI.setup_anndata(training, factor_keys=["condition", "group"])
-    model = bs.BetaSCVI(training, anchors=["condition"])
+    model = bs.BetaSCVI(training, anchors=[bs.Anchor("condition", effect=effect)])
     _train(model, epochs)
     return model
 
@@ -211,14 +211,11 @@ def ours_covariate_carried(split: Split, seed: int, epochs: int) -> Predicted:
     return _by_counterfactual(_covariate(split, seed, epochs), split, seed, "carried")
 
 
-def ours_anchored(split: Split, seed: int, epochs: int) -> Predicted:
-    """BetaSCVI, the condition anchored in a block of its own; counts from the predictive."""
-    return _by_counterfactual(_anchored(split, seed, epochs), split, seed)
-
-
-def ours_anchored_carried(split: Split, seed: int, epochs: int) -> Predicted:
-    """The same model, the counts of the control cells carried over."""
-    return _by_counterfactual(_anchored(split, seed, epochs), split, seed, "carried")
+def ours_anchored(
+    split: Split, seed: int, epochs: int, effect: str = "joint", output: str = "counts"
+) -> Predicted:
+    """BetaSCVI, the condition anchored in a block of its own: counts drawn, or carried over."""
+    return _by_counterfactual(_anchored(split, seed, epochs, effect), split, seed, output)
 
 
 def floor(split: Split, seed: int, _epochs: int) -> Predicted:
@@ -230,7 +227,11 @@ def floor(split: Split, seed: int, _epochs: int) -> Predicted:
 
 METHODS: dict[str, Method] = {
     "ours (anchored)": ours_anchored,
-    "ours (anchored), carried": ours_anchored_carried,
+    "ours (anchored), carried": partial(ours_anchored, output="carried"),
+    "ours (linear)": partial(ours_anchored, effect="linear"),
+    "ours (linear), carried": partial(ours_anchored, effect="linear", output="carried"),
+    "ours (added)": partial(ours_anchored, effect="added"),
+    "ours (added), carried": partial(ours_anchored, effect="added", output="carried"),
     "ours (covariate)": ours_covariate,
     "ours (covariate), carried": ours_covariate_carried,
     "no change": no_change,

@@ -8,6 +8,8 @@ import torch
 
 from betascvi import Anchor, BetaSCVI, tl
 from betascvi.datasets import simulated_atlas
+from betascvi.module._added_effects import AddedEffects
+from betascvi.module._additive_settings import Shape
 
 
 @pytest.fixture
@@ -47,6 +49,33 @@ def test_a_joint_block_changes_kinds_of_cells_in_their_own_way(model: BetaSCVI) 
     assert change.std(0).max() > 1e-3
 
 
+def test_a_linear_block_shifts_in_proportion_to_the_free_axes() -> None:
+    shape = Shape(
+        n_axes=4, n_genes=5, n_levels=[], n_numbers=1, has_dispersion=False, has_dropout=False,
+        n_hidden=8, added=(0, 1), linear=(1,), free=(2, 3),
+    )  # fmt: skip
+    effects, z = AddedEffects(shape), torch.randn(6, 5)
+    for parameter in effects.parameters():
+        torch.nn.init.normal_(parameter)
+
+    by_hand = z[:, :2] @ effects.shifts + z[:, 1:2] * (z[:, 2:4] @ effects.slopes)
+
+    torch.testing.assert_close(effects(z), by_hand)
+    torch.testing.assert_close(effects.left_to_network(z), z[:, 2:])
+
+
+def test_a_model_with_a_linear_block_trains_and_predicts(model: BetaSCVI) -> None:
+    anchors = [Anchor("condition", effect="linear"), "batch"]
+    linear = BetaSCVI(model.adata, n_hidden=16, n_latent=4, anchors=anchors)
+    linear.train(max_epochs=2, enable_progress_bar=False, accelerator="cpu")
+
+    assert changes_of_log_expression(linear).std(0).max() > 1e-4
+    slopes = linear.module.decoder.effects.slopes.detach()
+    shown = linear.history["slopes_train"].to_numpy()[-1, 0]
+    assert shown > 0.0
+    assert shown == pytest.approx(float((slopes / 0.1).square().sum() / 2), rel=0.5)
+
+
 def test_the_network_does_not_see_an_added_block(model: BetaSCVI) -> None:
     network = model.module.decoder.px_decoder.fc_layers[0][0]
 
@@ -57,7 +86,7 @@ def test_added_effects_learn_at_their_own_rate(model: BetaSCVI) -> None:
     groups = model.trainer.optimizers[0].param_groups
 
     assert [len(group["params"]) for group in groups[1:]] == [1]
-    assert groups[1]["params"][0] is model.module.decoder.added.effects
+    assert groups[1]["params"][0] is model.module.decoder.effects.shifts
     assert groups[1]["lr"] == 1e-2
 
 
@@ -76,5 +105,7 @@ def test_the_additive_decoder_has_no_added_blocks(model: BetaSCVI) -> None:
 
 
 def test_an_unknown_effect_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"effect is one of \['joint', 'added'\], got 'adde'"):
+    with pytest.raises(
+        ValueError, match=r"effect is one of \['joint', 'linear', 'added'\], got 'adde'"
+    ):
         Anchor("condition", effect="adde")

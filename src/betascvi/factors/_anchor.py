@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from betascvi._errors import FactorError
 
-Effect = Literal["joint", "added"]
+Effect = Literal["joint", "linear", "added"]
 _FROM_ZERO = ("beta", "cross_entropy", "mmd", "swap")
 
 
@@ -47,8 +47,9 @@ class Anchor:
     effect
         How the block moves expression (joint decoder): ``"joint"``, through the network with all
         other axes, so that each kind of cell may respond in its own way; ``"added"``, a shift of
-        the logits that is the same in every cell, which is what can be carried to cells that were
-        never seen at a level.
+        the logits that is the same in every cell; ``"linear"``, a shift that changes in proportion
+        to the free axes. The fewer ways there are to respond, the more is carried to kinds of
+        cells that were never seen at a level.
     """
 
     name: str

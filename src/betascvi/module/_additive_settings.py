@@ -73,4 +73,8 @@ class Shape:
     is_embedding: bool = False
     """The data are real numbers: values add up, and there is no logarithm."""
     added: Sequence[int] = ()
-    """Axes of blocks that shift the logits of every cell alike."""
+    """Axes of blocks that shift the logits, past the network."""
+    linear: Sequence[int] = ()
+    """Those of them whose shift is in proportion to the free axes, too."""
+    free: Sequence[int] = ()
+    """Axes without a factor."""

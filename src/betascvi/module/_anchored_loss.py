@@ -10,6 +10,7 @@ from scvi import REGISTRY_KEYS
 from torch import Tensor
 
 from betascvi import _keys
+from betascvi.module._decoders import JointDecoder
 from betascvi.module._look import EVERY
 from betascvi.module._resample import resampler
 from betascvi.module._swap import swap_movement
@@ -50,6 +51,9 @@ def loss_terms(
         if prior.kind == "categorical" and prior.anchor.cross_entropy:
             value = prior.cross_entropy(axes_of(step.qz, prior.axes), factors)
             penalties[f"{prior.name}_cross_entropy"] = Term(value, prior.anchor.cross_entropy)
+    cost = module.decoder.prior_cost() if isinstance(module.decoder, JointDecoder) else None
+    if cost is not None and step.n_cells > 1:  # a cell left over is no data set to have a prior
+        penalties["slopes"] = Term(cost, 1.0 / step.n_cells)
     penalties |= _between_blocks(module, step, factors, tensors, inference_outputs)
     beside = {name: Term(value, weight / terms.pace) for name, (value, weight) in penalties.items()}
     return replace(terms, penalties={**terms.penalties, **beside})

@@ -62,10 +62,9 @@ class Blocks(nn.Module):
         """Block name -> axes; ``"free"`` last."""
         return {**{prior.name: prior.axes for prior in self.each}, "free": self.free}
 
-    @property
-    def added(self) -> tuple[int, ...]:
-        """Axes that shift the logits of every cell alike."""
-        blocks = [prior.axes for prior in self.each if prior.anchor.effect == "added"]
+    def axes_by_effect(self, *effects: str) -> tuple[int, ...]:
+        """Axes of the blocks that move expression in one of these ways."""
+        blocks = [prior.axes for prior in self.each if prior.anchor.effect in effects]
         return tuple(axis for axes in blocks for axis in range(axes.start, axes.stop))
 
     def prior(self, like: Tensor, factors: Tensor | None = None) -> Normal:

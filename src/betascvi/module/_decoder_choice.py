@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from scvi import REGISTRY_KEYS
 from torch import nn
 
+from betascvi.module._added_effects import AddedEffects
 from betascvi.module._additive import AdditiveDecoder
 from betascvi.module._additive_settings import AdditiveSettings, Shape
 from betascvi.module._decoders import JointDecoder
@@ -41,8 +42,8 @@ def make_decoder(
     if kind == "additive":
         if shape.added:
             raise ValueError(
-                "Anchor(effect='added') is of the joint decoder; in decoder='additive' every axis "
-                "adds its own rates already. Leave effect at 'joint'."
+                "Anchor(effect='added' or 'linear') is of the joint decoder; in decoder='additive' "
+                "every axis adds its own rates already. Leave effect at 'joint'."
             )
         return AdditiveDecoder(shape, AdditiveSettings.of(options))
     return JointDecoder(
@@ -54,7 +55,7 @@ def make_decoder(
         is_embedding=shape.is_embedding,
         n_cat_list=list(shape.n_levels),
         n_hidden=shape.n_hidden,
-        added=shape.added,
+        effects=AddedEffects(shape) if shape.added else None,
         **network,
         **(options or {}),
     )
@@ -68,6 +69,7 @@ def shape_for(
 ) -> Shape:
     """What the data and the likelihood ask of a module's decoder."""
     embeds_batch = module.batch_representation == "embedding"
+    blocks = module.anchored
     width = module.get_embedding(REGISTRY_KEYS.BATCH_KEY).embedding_dim if embeds_batch else 0
     return Shape(
         n_axes=module.n_latent,
@@ -79,5 +81,7 @@ def shape_for(
         n_hidden=n_hidden,
         is_softplus=bool(module.use_size_factor_key),
         is_embedding=module.is_embedding,
-        added=() if module.anchored is None else module.anchored.added,
+        added=() if blocks is None else blocks.axes_by_effect("added", "linear"),
+        linear=() if blocks is None else blocks.axes_by_effect("linear"),
+        free=() if blocks is None else range(blocks.free.start, blocks.free.stop),
     )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from scvi.nn import FCLayers
 from torch import Tensor, nn
 
+from betascvi.module._added_effects import AddedEffects
 from betascvi.module._layers import run_layers
 
 _LEAST_LOG_RATE = -60.0
 _LARGEST_EXPONENT = 20.0
-_RATE_OF_EFFECTS = 1e-2  # gene profiles of their own underfit at a network's
+_RATE_OF_SHIFTS = 1e-2  # gene profiles of their own underfit at a network's
 
 
 class Heads(NamedTuple):
@@ -42,15 +42,16 @@ class JointDecoder(nn.Module):
         n_hidden: int,
         is_softplus: bool = False,
         is_embedding: bool = False,
-        added: Sequence[int] = (),
+        effects: AddedEffects | None = None,
         **network_kwargs: Any,
     ) -> None:
         super().__init__()
-        self.added = AddedEffects(added, n_input, n_output) if added else None
+        self.effects = effects
+        n_seen = n_input if effects is None else len(effects.others) + n_input - effects.n_axes
         self.is_softplus = is_softplus
         self.is_embedding = is_embedding
         self.px_decoder = FCLayers(
-            n_in=n_input - len(added),
+            n_in=n_seen,
             n_out=n_hidden,
             n_hidden=n_hidden,
             dropout_rate=0,
@@ -62,11 +63,11 @@ class JointDecoder(nn.Module):
 
     def forward(self, z: Tensor, *covariates: Tensor) -> Heads:
         """Logits (and other heads the likelihood asked for) of latent positions."""
-        rest = z if self.added is None else z[..., self.added.others]
-        hidden = run_layers(self.px_decoder, rest, *covariates)
+        seen = z if self.effects is None else self.effects.left_to_network(z)
+        hidden = run_layers(self.px_decoder, seen, *covariates)
         logits = self.px_scale_decoder(hidden)
         return Heads(
-            logits if self.added is None else logits + self.added(z),
+            logits if self.effects is None else logits + self.effects(z),
             self.px_r_decoder(hidden) if self.px_r_decoder is not None else None,
             self.px_dropout_decoder(hidden) if self.px_dropout_decoder is not None else None,
         )
@@ -84,27 +85,13 @@ class JointDecoder(nn.Module):
             profile = log_profile(mean)
             bias.copy_(profile - profile.mean())  # a softmax does not see the level
 
+    def prior_cost(self) -> Tensor | None:
+        """-log prior of its parameters in nats, where they have one."""
+        return None if self.effects is None else self.effects.prior_cost()
+
     def own_rates(self) -> tuple[list[nn.Parameter], float]:
         """Parameters with a learning rate of their own, and that rate."""
-        return [] if self.added is None else [self.added.effects], _RATE_OF_EFFECTS
-
-
-class AddedEffects(nn.Module):
-    """What some axes add to the logits, the same in every cell."""
-
-    axes: Tensor
-    others: Tensor
-
-    def __init__(self, axes: Sequence[int], n_positions: int, n_genes: int) -> None:
-        super().__init__()
-        others = [axis for axis in range(n_positions) if axis not in set(axes)]
-        self.register_buffer("axes", torch.tensor(axes), persistent=False)
-        self.register_buffer("others", torch.tensor(others), persistent=False)
-        self.effects = nn.Parameter(torch.zeros(len(axes), n_genes))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(..., genes)."""
-        return z[..., self.axes] @ self.effects
+        return [] if self.effects is None else [self.effects.shifts], _RATE_OF_SHIFTS
 
 
 def log_profile(mean: Tensor) -> Tensor:
