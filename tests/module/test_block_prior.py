@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import scvi
 import torch
+from sklearn.metrics import balanced_accuracy_score
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from betascvi import Anchor
+from betascvi import Anchor, BetaSCVI
+from betascvi.datasets import Sequencing, simulated_atlas
 from betascvi.factors import CodedFactor, plan_blocks
 from betascvi.module import BlockPrior, Blocks, Layout
 from betascvi.objectives._gaussian_kl import kl_per_axis
@@ -70,6 +74,40 @@ def test_noise_turns_a_wrong_label_into_a_finite_charge() -> None:
     strict = three_levels().kl(at_x, torch.tensor([[1.0]])).sum()
 
     assert wrong < 4.0 < 50.0 < strict
+
+
+def test_a_label_weighs_more_where_few_are_known_or_they_may_be_wrong() -> None:
+    all_known, half = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [NAN]])
+
+    assert three_levels().emphasis(all_known) == 1.0
+    assert float(three_levels().emphasis(half)) == pytest.approx(2.0 * 5.5)
+    unsure = three_levels(label_noise=0.2, variance=0.02)
+    assert unsure.emphasis(all_known) * -np.log(0.2) == pytest.approx(2.0 / 0.02)
+    assert torch.isfinite(torch.as_tensor(three_levels().emphasis(torch.tensor([[NAN]]))))
+
+
+@pytest.mark.parametrize("given", ["few", "wrong"])
+def test_few_or_wrong_labels_still_say_which_axis_is_which(given: str) -> None:
+    # cell types are easier to see than the condition: a block left to itself tells those
+    depth = Sequencing(counts_per_gene=2.0)
+    adata = simulated_atlas(900, 120, seed=0, sequencing=depth)
+    truth = adata.obs["condition"].astype(str).to_numpy()
+    rng, labels = np.random.default_rng(0), truth.copy().astype(object)
+    if given == "few":
+        labels[rng.permutation(900)[40:]] = None
+    else:
+        flipped = rng.permutation(900)[:180]
+        labels[flipped] = np.where(truth[flipped] == "ctrl", "stim", "ctrl")
+    adata.obs["condition"] = pd.Categorical(labels)
+    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["condition"])
+    scvi.settings.seed = 0
+    noise = 0.2 if given == "wrong" else 0.0
+    model = BetaSCVI(adata, n_latent=6, anchors=[Anchor("condition", label_noise=noise)])
+    model.train(max_epochs=40, enable_progress_bar=False, accelerator="cpu")
+
+    said = model.predict_factor(adata, "condition").idxmax(axis=1).to_numpy()
+
+    assert balanced_accuracy_score(truth, said) > 0.85
 
 
 def test_a_circle_has_its_priors_on_the_unit_circle() -> None:

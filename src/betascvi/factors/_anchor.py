@@ -32,7 +32,8 @@ class Anchor:
     beta
         Weight of the block's KL to its conditional prior.
     cross_entropy
-        Weight of the anchor cross-entropy (levels only).
+        Weight of the anchor cross-entropy (levels only); more where labels are missing or may be
+        wrong, as nothing else holds the block then.
     mmd
         Weight of the maximum mean discrepancy between levels in the free block.
     swap

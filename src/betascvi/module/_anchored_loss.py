@@ -50,7 +50,8 @@ def loss_terms(
         penalties[f"{prior.name}_kl"] = Term(step.kl[:, prior.axes].sum(-1), prior.anchor.beta)
         if prior.kind == "categorical" and prior.anchor.cross_entropy:
             value = prior.cross_entropy(axes_of(step.qz, prior.axes), factors)
-            penalties[f"{prior.name}_cross_entropy"] = Term(value, prior.anchor.cross_entropy)
+            weight = prior.anchor.cross_entropy * prior.emphasis(factors)
+            penalties[f"{prior.name}_cross_entropy"] = Term(value, weight)
     cost = module.decoder.prior_cost() if isinstance(module.decoder, JointDecoder) else None
     if cost is not None and step.n_cells > 1:  # a cell left over is no data set to have a prior
         penalties["slopes"] = Term(cost, 1.0 / step.n_cells)

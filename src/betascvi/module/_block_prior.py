@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -9,6 +11,7 @@ from torch.distributions import Normal
 from betascvi.factors import BlockPlan
 from betascvi.objectives._gaussian_kl import kl_per_axis
 
+_FOR_THE_MISSING = 9.0
 _LEAST = 1e-30  # a share that is never met, in place of zero: its logarithm is finite
 
 
@@ -96,6 +99,22 @@ class BlockPrior(nn.Module):
         if noise:
             of_label = (noise + (1.0 - noise) * of_label.exp()).log()
         return torch.where(known, -of_label, 0.0)
+
+    def emphasis(self, factors: Tensor) -> float | Tensor:
+        r"""How many times the cross-entropy weighs what the anchor says; 1 where labels are sure.
+
+        Cells without a label, and labels that may be wrong, leave a block free to tell something
+        else that the data show better. So the fewer labels there are, the more each one weighs,
+        and contradicting one that may be wrong costs as much as contradicting a sure one does
+        (2 / variance nats of KL), not the :math:`-\log \epsilon` of its likelihood.
+        """
+        noise = self.anchor.label_noise
+        sure = 2.0 / (self.anchor.variance * max(-math.log(noise), 0.1)) if noise else 1.0
+        known = self.labels(factors).isfinite()
+        if bool(known.all()):
+            return sure
+        share = known.float().mean().clamp(min=1.0 / len(known))
+        return sure * (1.0 + _FOR_THE_MISSING * (1.0 - share)) / share
 
     def log_probabilities(
         self, mean: Tensor, sd: Tensor, temperature: float, factors: Tensor | None = None
