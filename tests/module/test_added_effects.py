@@ -70,10 +70,11 @@ def test_a_model_with_a_linear_block_trains_and_predicts(model: BetaSCVI) -> Non
     linear.train(max_epochs=2, enable_progress_bar=False, accelerator="cpu")
 
     assert changes_of_log_expression(linear).std(0).max() > 1e-4
+    at_the_end = float(linear.module.decoder.prior_cost().detach())
     slopes = linear.module.decoder.effects.slopes.detach()
-    shown = linear.history["slopes_train"].to_numpy()[-1, 0]
-    assert shown > 0.0
-    assert shown == pytest.approx(float((slopes / 0.1).square().sum() / 2), rel=0.5)
+    assert at_the_end == pytest.approx(float((slopes / 0.1).square().sum() / 2))
+    # from slopes of zero on: the mean over an epoch lags behind
+    assert 0.0 < linear.history["slopes_train"].to_numpy()[-1, 0] < 2.0 * at_the_end
 
 
 def test_the_network_does_not_see_an_added_block(model: BetaSCVI) -> None:
