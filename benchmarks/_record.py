@@ -1,25 +1,33 @@
-"""Results of benchmarks: written whole, with the versions they were made with."""
+"""Results of benchmarks: written whole, with the versions and the code they were made with."""
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import os
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path(__file__).parents[1] / ".benchmark_runs"
+_CODE = Path(__file__).parents[1] / "src" / "betascvi"
+_NO_FIT = ("pl", "report", "cli.py")
+"""Parts of the package that no figure of a run depends on."""
 _PACKAGES = ("betascvi", "torch", "scvi-tools", "anndata", "numpy", "scikit-learn", "lightgbm")
 
 
 def write(name: str, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path:
     """Write ``benchmarks/results/<name>.json``; returns its path."""
     RESULTS.mkdir(exist_ok=True)
+    for method, states in mixed(rows).items():
+        print(f"{method}: its rows were made by {len(states)} states of the code: {states}")
     return write_json(
         RESULTS / f"{name}.json",
         {
@@ -27,6 +35,7 @@ def write(name: str, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, A
             "versions": {"python": platform.python_version(), **_versions()},
             "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
             "settings": dict(settings),
+            "mixed": mixed(rows),
             "rows": [dict(row) for row in rows],
         },
     )
@@ -41,6 +50,46 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     Path(draft.name).chmod(0o644)
     Path(draft.name).replace(path)
     return path
+
+
+def keep(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the row of one run, with the day and the state of the code that made it."""
+    kept = {**row, "day": datetime.now(UTC).strftime("%Y-%m-%d"), "code": state_of_the_code()}
+    write_json(path, kept)
+    return kept
+
+
+@cache
+def state_of_the_code() -> str:
+    """A name for what the package does: text, comments and layout do not change it."""
+    found = hashlib.sha256()
+    for path in sorted(_CODE.rglob("*.py")):
+        where = path.relative_to(_CODE)
+        if where.parts[0] not in _NO_FIT:
+            found.update(f"{where}\n{_without_text(path.read_text())}".encode())
+    return found.hexdigest()[:12]
+
+
+def _without_text(code: str) -> str:
+    """The syntax tree less every string that stands by itself."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [
+                line for line in node.body
+                if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]  # fmt: skip
+    return ast.dump(tree)
+
+
+def mixed(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Method -> states of the code that its rows come from, if more than one."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if "method" in row and not row.get("skipped"):
+            state = row.get("code") or "before rows were marked"
+            found.setdefault(str(row["method"]), set()).add(str(state))
+    return {method: sorted(states) for method, states in found.items() if len(states) > 1}
 
 
 def _versions() -> dict[str, str]:

@@ -102,9 +102,7 @@ def run(
         "block_mig": block_mig(asked, split.held_out, found),
         "nll": found.nll, "cpu_seconds": found.cpu_seconds, **found.about,
     }  # fmt: skip
-    if keeps:
-        _record.write_json(path, row)
-    return row
+    return _record.keep(path, row) if keeps else row
 
 
 def all_rows() -> list[dict[str, Any]]:

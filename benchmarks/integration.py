@@ -32,7 +32,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import betascvi as bs
 from benchmarks._integration_methods import METHODS, PeerMissingError
-from benchmarks._record import RUNS, write, write_json
+from benchmarks._record import RUNS, keep, write
 
 MOST_GENES = 2000
 SLOW = ("DRVI", "scANVI (reads labels)", "ours (labels anchored)")
@@ -129,9 +129,7 @@ def once(name: str, adata: AnnData, method: str, seed: int, options: Any) -> dic
     except PeerMissingError as reason:
         print(f"skipped: {method} on {name}: {reason}")
         return {**row, "skipped": str(reason)}  # not kept: it may be there next time
-    if not options.quick:
-        write_json(path, row)
-    return row
+    return row if options.quick else keep(path, row)
 
 
 def seeds_of(method: str, n_seeds: int) -> range:
@@ -190,7 +188,7 @@ def main() -> None:
     print(
         frame.drop(columns="seed")
         .groupby(["data", "method"], sort=False)
-        .mean()
+        .mean(numeric_only=True)
         .round(3)
         .to_string()
     )

@@ -197,7 +197,7 @@ def kept(
     if not quick:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "z.npy", found.z.astype(np.float32))
-        _record.write_json(folder / "row.json", row)
+        row = _record.keep(folder / "row.json", row)
     return row
 
 

@@ -59,7 +59,7 @@ class AdditiveSettings:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes that the data and the likelihood fix."""
+    """What the model gives a decoder to fill: sizes, the kind of output, which axes are whose."""
 
     n_axes: int
     n_genes: int

@@ -7,8 +7,7 @@ from scvi.module.base import LossOutput
 from torch import Tensor
 
 _TOGETHER = 256
-"""Minibatches that are summed at once: an operator a figure and minibatch costs more than the step's
-own upkeep."""
+"""Minibatches summed at once: a sum for each of them would be a dozen small operators a step."""
 
 
 class RunningMeans:
