@@ -87,8 +87,10 @@ def counterfactual(
     the central 90 % of them. For ``"counts"`` and ``"carried"`` further draws are ``layers["sample_2"]``... beside
     ``layers["factual_2"]``...
 
-    The interval of a log-fold change covers the choice of cells, the posterior of each of them
-    and what the training cells of either arm leave open about a gene's mean. It does not cover a
+    The interval of a log-fold change covers the choice of cells, the posterior of each of them (with
+    ``n_samples``) and what the training cells of either arm leave open about a gene's mean. For a group
+    of ``groupby`` with fewer than 20 training cells in an arm it covers besides how much the response
+    differs between the groups that have them, where three groups or more do. It does not cover a
     model that is wrong: for a combination never seen in training, believe the warning first.
 
     A counterfactual is causal only as far as the factor was assigned independently of all that

@@ -1,8 +1,8 @@
-"""How well the training cells themselves tell the means that a fold change compares."""
+"""How well the training cells tell a fold change: of groups they have, and of ones they lack."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,11 @@ from scvi import REGISTRY_KEYS
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import cells_of, training_rows
 from betascvi.tl._encoded import Encoded
-from betascvi.tl._group_effects import LogMeanError
+from betascvi.tl._group_effects import LogMeans, spread_between
 from betascvi.tl._targets import Targets
 
 _FEWEST_CELLS = 20
+_FEWEST_GROUPS = 3
 _CHUNK = 4096
 
 
@@ -25,8 +26,9 @@ def data_error(
     """(groups, genes) variance of a log2-fold change that the training cells leave.
 
     The decoder has the mean of a gene in an arm from the training cells of that arm (of the same
-    group, where there are 20 of them), so it cannot know it better than they do. Zero where the
-    training cells are not at hand, or no categorical factor is changed.
+    group, where there are 20 of them), so it cannot know it better than they do. For a group that
+    has no 20 cells in either arm, there is besides how much the response differs between the groups
+    that have. Zero where the training cells are not at hand, or no categorical factor is changed.
     """
     model = encoded.model
     training = training_rows(model)
@@ -40,22 +42,61 @@ def data_error(
     of_group = _groups_of_training(model, training, names)
     members = [_members(arm, there, groups, of_group, len(names)) for arm in arms]
     total = np.zeros((len(names), len(encoded.genes)))
-    same = np.array([(members[0][g] == members[1][g]).all() for g in range(len(names))])
-    for belongs in members:
-        total += _error_of(model, training, belongs)
-    total[same] = 0.0
+    for belongs, _ in members:
+        total += _log_means(model, training, belongs).variance
+    lacking = ~(members[0][1] & members[1][1])
+    if lacking.any():
+        total[lacking] += _spread_of_responses(model, training, names, arms, there)
+    same = [(members[0][0][g] == members[1][0][g]).all() for g in range(len(names))]
+    total[np.array(same)] = 0.0
     return total
+
+
+def _spread_of_responses(
+    model: BetaSCVI,
+    training: np.ndarray,
+    names: pd.MultiIndex | pd.Index,
+    arms: Sequence[Mapping[str, np.ndarray]],
+    there: Mapping[str, np.ndarray],
+) -> np.ndarray | float:
+    """(genes,) variance of a new group's response about what the groups seen in both arms show."""
+    columns = _columns(model, names)
+    if not columns or not arms[0]:
+        return 0.0
+    assert model.adata is not None
+    obs = model.adata.obs.iloc[training]
+    kinds = obs.groupby(columns, observed=True, sort=True).ngroup().to_numpy()
+    every = np.arange(kinds.max() + 1)[:, None]
+    measured = []
+    for arm in arms:
+        fits = np.ones(len(training), dtype=bool)
+        for name, codes in arm.items():
+            if name in there:
+                fits &= np.isin(there[name], np.unique(codes))
+        measured.append(_log_means(model, training, fits & (kinds == every)))
+    before, after = measured
+    enough = np.minimum(before.n_cells, after.n_cells) >= _FEWEST_CELLS
+    if enough.sum() < _FEWEST_GROUPS:
+        return 0.0
+    effects, variance = after.log2 - before.log2, after.variance + before.variance
+    return spread_between(effects[enough], variance[enough]) * (1.0 + 1.0 / enough.sum())
 
 
 def _groups_of_training(
     model: BetaSCVI, training: np.ndarray, names: pd.MultiIndex | pd.Index
 ) -> np.ndarray:
-    columns = [name for name in names.names if name is not None]
-    assert model.adata is not None
-    obs = model.adata.obs
-    if not columns or any(column not in obs for column in columns):
+    columns = _columns(model, names)
+    if not columns:
         return np.full(len(training), -1)
-    return group_codes(obs.iloc[training], columns, names)
+    assert model.adata is not None
+    return group_codes(model.adata.obs.iloc[training], columns, names)
+
+
+def _columns(model: BetaSCVI, names: pd.MultiIndex | pd.Index) -> list[str]:
+    """The columns that group cells; none where the training cells lack one of them."""
+    columns = [str(name) for name in names.names if name is not None]
+    assert model.adata is not None
+    return columns if all(column in model.adata.obs for column in columns) else []
 
 
 def group_codes(
@@ -73,17 +114,19 @@ def _members(
     groups: np.ndarray,
     of_group: np.ndarray,
     n_groups: int,
-) -> np.ndarray:
-    """(groups, training cells) which training cells speak for the arm of each group."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(groups, training cells) which ones speak for the arm of each group; if they are of it."""
     out = np.zeros((n_groups, len(of_group)), dtype=bool)
+    has_own = np.zeros(n_groups, dtype=bool)
     for g in range(n_groups):
         fits = np.ones(len(of_group), dtype=bool)
         for name, codes in arm.items():
             if name in there:
                 fits &= np.isin(there[name], np.unique(codes[groups == g]))
         of_own = fits & (of_group == g)
-        out[g] = of_own if of_own.sum() >= _FEWEST_CELLS else fits
-    return out
+        has_own[g] = of_own.sum() >= _FEWEST_CELLS
+        out[g] = of_own if has_own[g] else fits
+    return out, has_own
 
 
 def _whole(codes: np.ndarray) -> np.ndarray:
@@ -91,7 +134,8 @@ def _whole(codes: np.ndarray) -> np.ndarray:
     return np.where(codes >= 0, codes, -1).astype(int)
 
 
-def _error_of(model: BetaSCVI, training: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+def _log_means(model: BetaSCVI, training: np.ndarray, belongs: np.ndarray) -> LogMeans:
+    """Of the training cells that belong to each group, (groups, genes)."""
     x = model.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
     shape = (len(belongs), x.shape[1])
     sums, squares = np.zeros(shape), np.zeros(shape)
@@ -103,4 +147,4 @@ def _error_of(model: BetaSCVI, training: np.ndarray, belongs: np.ndarray) -> np.
         chosen = sparse.csr_matrix(belongs[:, start : start + _CHUNK].astype(float))
         sums = sums + (chosen @ part).toarray()
         squares = squares + (chosen @ part.multiply(part)).toarray()
-    return LogMeanError.of(belongs.sum(1).astype(float), sums, squares).variance
+    return LogMeans.of(belongs.sum(1).astype(float), sums, squares)

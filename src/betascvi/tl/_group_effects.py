@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 _LN2 = float(np.log(2.0))
+_AS_GROUPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +88,51 @@ class PairedMoments:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LogMeanError:
-    """How well the training cells of one arm tell the mean of a gene, as a variance of its log2."""
+class LogMeans:
+    """Mean of a gene over cells as a log2, and how well these cells tell it."""
 
-    variance: np.ndarray
+    n_cells: np.ndarray
+    """(groups,)"""
+    log2: np.ndarray
     """(groups, genes)"""
+    variance: np.ndarray
+    """(groups, genes) of ``log2``."""
 
     @classmethod
-    def of(cls, n: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> LogMeanError:
+    def of(cls, n: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> LogMeans:
         r"""From numbers of cells, sums and sums of squares of size-normalised counts.
 
         :math:`\mathrm{Var}(x) / (n \bar x^2 \ln^2 2)`, with half a count added where there is none.
         """
-        n = np.maximum(n, 1.0)[:, None]
-        mean = sums / n
-        floor = np.where(mean > 0, mean, 0.5 / n)
-        spread = np.maximum(squares / n - mean**2, 0.0)
+        of_cells = np.maximum(n, 1.0)[:, None]
+        mean = sums / of_cells
+        floor = np.where(mean > 0, mean, 0.5 / of_cells)
+        spread = np.maximum(squares / of_cells - mean**2, 0.0)
         spread = np.where(mean > 0, spread, floor)
-        return cls(spread / (n * floor**2 * _LN2**2))
+        return cls(n, np.log2(floor), spread / (of_cells * floor**2 * _LN2**2))
+
+
+def spread_between(effects: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    r"""Variance of a gene's true effect between groups, (genes,), beyond that of measuring it.
+
+    DerSimonian and Laird's estimate,
+
+    .. math::
+        \tau^2 = \frac{\sum_h w_h (y_h - \bar y)^2 - (H - 1)}{\sum_h w_h - \sum_h w_h^2 / \sum_h w_h},
+        \qquad w_h = 1 / v_h
+
+    drawn towards that of all genes together, as a few groups tell it badly for one: by as much as
+    :data:`_AS_GROUPS` further groups would.
+    """
+    weights = 1.0 / np.maximum(variance, 1e-12)
+    total = weights.sum(0)
+    mean = (weights * effects).sum(0) / total
+    excess = (weights * (effects - mean) ** 2).sum(0) - (len(effects) - 1)
+    scale = total - (weights**2).sum(0) / total
+    of_all = max(float(excess.sum() / scale.sum()), 0.0)
+    own = len(effects) - 1
+    each = np.maximum(excess / scale, 0.0)
+    return np.asarray((own * each + _AS_GROUPS * of_all) / (own + _AS_GROUPS))
 
 
 def group_frame(
