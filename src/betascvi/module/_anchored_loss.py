@@ -115,8 +115,9 @@ def _discrepancies(blocks: Blocks, mean: Tensor, factors: Tensor, n_steps: int) 
     weights = blocks.cell_weights(factors)
     found = {}
     for prior in asked:
-        groups = prior.groups(factors, mean[:, prior.axes].detach())
-        value = group_discrepancy(kernel, groups, prior.n_groups, weights, prior.parents(groups))
+        value = group_discrepancy(
+            kernel, prior.groups(factors), prior.n_groups, weights, prior.parents(factors)
+        )
         found[f"{prior.name}_mmd"] = Term(n_steps * value, prior.anchor.mmd)
     return found
 

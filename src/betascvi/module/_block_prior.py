@@ -137,29 +137,24 @@ class BlockPrior(nn.Module):
         with torch.no_grad():
             return self.log_probabilities(mean.to(device), sd.to(device), temperature, given).cpu()
 
-    def groups(self, factors: Tensor, mean: Tensor) -> Tensor:
-        """(cells,) level of each cell, or the bin of its number or angle; -1 is missing.
-
-        A cell whose level is missing or doubted counts to the one its position in the block,
-        ``mean``, says; the terms between blocks would otherwise look at labelled cells alone.
-        """
+    def groups(self, factors: Tensor) -> Tensor:
+        """(cells,) level of each cell, or the bin of its number or angle; -1 is missing."""
         values = self.labels(factors)
         known = values.isfinite()
         if self.kind == "categorical":
-            given = torch.where(known, values, 0.0).long()
-            is_sure = known & (self.anchor.label_noise == 0.0)
-            if bool(is_sure.all()):
-                return given
-            said = self.log_probabilities(mean, torch.zeros_like(mean), 1.0, factors).argmax(1)
-            return torch.where(is_sure, given, said)
+            return torch.where(known, values, -1.0).long()
         binned = torch.bucketize(
             torch.where(known, values, 0.0).contiguous(), self.edges, right=True
         )
         return torch.where(known, binned, -1)
 
-    def parents(self, groups: Tensor) -> Tensor | None:
-        """(cells,) parent level of the cells' groups; None where the factor is not nested."""
-        return None if self.parent_column is None else self.parent_of[groups]
+    def parents(self, factors: Tensor) -> Tensor | None:
+        """(cells,) parent level of a nested factor; None where it is not nested."""
+        if self.parent_column is None:
+            return None
+        values = self.labels(factors)
+        known = values.isfinite()
+        return torch.where(known, self.parent_of[torch.where(known, values, 0.0).long()], -1)
 
     def draw(self, n_cells: int, factors: Tensor | None = None) -> Tensor:
         """(cells, axes) anchors drawn by their shares, for nested levels among siblings."""
