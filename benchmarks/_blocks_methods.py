@@ -98,14 +98,18 @@ def n_axes(asked: DataSet, split: Split) -> int:
     width = N_FREE
     for name in asked.anchored:
         labels = labels_of(split.training, name)
-        width += 2 if labels.dtype.kind == "f" else min(8, len(np.unique(labels)) - 1)
+        of_levels = min(8, len(np.unique(labels)) - 1)
+        width += {"c": 2, "f": 1}.get(labels.dtype.kind, of_levels)
     return width
 
 
 def labels_of(adata: AnnData, name: str) -> np.ndarray:
-    """Level names, or angles as floats."""
-    column = adata.obs[name]
-    return column.to_numpy(float) if column.dtype.kind == "f" else column.astype(str).to_numpy()
+    """Level names, numbers, or angles as points on the unit circle of complex numbers."""
+    column, factor = adata.obs[name], factor_of(name)
+    if isinstance(factor, str):
+        return column.astype(str).to_numpy()
+    values = column.to_numpy(float)
+    return np.exp(1j * values) if factor.kind == "circular" else values
 
 
 def log_counts(adata: AnnData) -> np.ndarray:
@@ -141,7 +145,9 @@ def nll_of(model: Any, held: AnnData) -> float:
 def _said(model: bs.BetaSCVI, held: AnnData, name: str) -> np.ndarray:
     frame = model.predict_factor(held, name)
     if "angle" in frame:
-        return frame["angle"].to_numpy()
+        return np.asarray(np.exp(1j * frame["angle"].to_numpy()))
+    if "mean" in frame and "sd" in frame:
+        return frame["mean"].to_numpy()
     return frame.columns.to_numpy(str)[frame.to_numpy().argmax(1)]
 
 

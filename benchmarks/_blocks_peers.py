@@ -27,7 +27,7 @@ from benchmarks._blocks_methods import (
     probed,
     trained,
 )
-from benchmarks._blocks_sets import DataSet, Split
+from benchmarks._blocks_sets import DataSet, Split, factor_of
 from benchmarks._blocks_supervised import supervised
 
 
@@ -61,8 +61,8 @@ def scvi_vae(asked: DataSet, split: Split, seed: int, epochs: int) -> Encoded:
 
 
 def scanvi(asked: DataSet, split: Split, seed: int, epochs: int) -> Encoded:
-    """ScANVI told the first anchored factor, which is its own classifier's to say."""
-    name = asked.anchored[0]
+    """ScANVI told the first anchored factor with levels, which is its own classifier's to say."""
+    name = next(n for n in asked.anchored if isinstance(factor_of(n), str))
     training = split.training.copy()
     before, seconds = _fitted_scvi(asked, split, training, seed, epochs)
     model = SCANVI.from_scvi_model(before, "unknown", labels_key=name)

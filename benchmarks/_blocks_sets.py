@@ -15,6 +15,7 @@ import betascvi as bs
 
 MOST_GENES = 2000
 _HELD_OUT = 1 / 3
+_NUMBERS = ("prop_H2228", "prop_H1975", "mRNA_amount")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class DataSet:
     epochs: int
     chosen_on: bool = False
     """Weights were chosen on it: its figures are no independent evidence."""
+    apart_by: str | None = None
+    """Hold a third of the levels of this column out, in place of a third of the cells."""
 
     @property
     def anchored(self) -> tuple[str, ...]:
@@ -43,22 +46,33 @@ class Split(NamedTuple):
 
 
 def factor_of(name: str) -> str | bs.Factor:
-    """A column of obs; angles are declared."""
-    return bs.Factor(name, "circular") if name.endswith("angle") else name
+    """A column of obs; angles and numbers are declared."""
+    if name.endswith("angle"):
+        return bs.Factor(name, "circular")
+    return bs.Factor(name, "continuous") if name in _NUMBERS else name
 
 
 def split_of(asked: DataSet, seed: int) -> Split:
-    """A random third held out; at most 2,000 genes, the most variable of the training cells."""
+    """A third held out at random; at most 2,000 genes, the most variable of the training cells."""
     adata = asked.load()
     adata.layers["counts"] = adata.X.copy()
     for name in (*asked.anchored, *asked.free):
         if isinstance(factor_of(name), str):
             adata.obs[name] = adata.obs[name].astype(str).astype("category")
-    order = np.random.default_rng(seed).permutation(adata.n_obs)
-    n_held = round(_HELD_OUT * adata.n_obs)
-    held, kept = np.sort(order[:n_held]), np.sort(order[n_held:])
+    is_held = _third(adata, asked.apart_by, np.random.default_rng(seed))
+    held, kept = np.flatnonzero(is_held), np.flatnonzero(~is_held)
     genes = _variable(adata[kept])
     return Split(adata[kept, genes].copy(), adata[held, genes].copy())
+
+
+def _third(adata: AnnData, apart_by: str | None, rng: np.random.Generator) -> np.ndarray:
+    """(cells,) True for cells held out: of all, or those of a third of the levels."""
+    if apart_by is None:
+        chosen = rng.permutation(adata.n_obs)[: round(_HELD_OUT * adata.n_obs)]
+        return np.isin(np.arange(adata.n_obs), chosen)
+    levels = np.unique(adata.obs[apart_by].astype(str))
+    chosen = rng.permutation(levels)[: round(_HELD_OUT * len(levels))]
+    return np.isin(adata.obs[apart_by].astype(str), chosen)
 
 
 def _variable(training: AnnData) -> np.ndarray:
@@ -81,6 +95,24 @@ def _simulated(design: str, n_cells: int = 2400, n_genes: int = 300) -> AnnData:
 def _kang_ifnb() -> AnnData:
     adata = bs.datasets.load("kang_pbmc_ifnb")
     return adata[(adata.obs["cell_type_predicted"] != "uncertain").to_numpy()].copy()
+
+
+def _rnamix() -> AnnData:
+    adata = bs.datasets.load("mixology_rnamix")
+    adata.obs["mRNA_amount"] = np.log2(adata.obs["mRNA_amount"])
+    return adata
+
+
+def _fucci() -> AnnData:
+    adata = bs.datasets.load("fucci_ipsc_101genes")
+    adata.obs["cycle_angle"] = adata.obs["theta"].to_numpy()
+    return adata
+
+
+def _jaitin() -> AnnData:
+    adata = bs.datasets.load("jaitin_spleen_lps")
+    runs = [f"seq{i}" for i in range(18, 22)]
+    return adata[adata.obs["batch"].astype(str).isin(runs).to_numpy()].copy()
 
 
 _DONOR = bs.Anchor("donor", within="batch")
@@ -107,6 +139,17 @@ DATA_SETS = {
     "kang_pbmc_ifnb": DataSet(_kang_ifnb, ("condition", "donor"), ("cell_type_predicted",), 100),
     "mixology_5cl_plates": DataSet(
         partial(bs.datasets.load, "mixology_5cl_plates"), ("plate",), ("cell_line",), 150
+    ),
+    "kang_pbmc_ifnb_new_donors": DataSet(
+        _kang_ifnb, ("condition",), ("cell_type_predicted",), 100, apart_by="donor"
+    ),
+    "mixology_rnamix": DataSet(
+        _rnamix, ("prop_H2228", "prop_H1975", "protocol"), ("mRNA_amount",), 200
+    ),
+    "fucci_ipsc_101genes": DataSet(_fucci, ("cycle_angle", "donor"), (), 200),
+    "jaitin_spleen_lps": DataSet(_jaitin, ("condition", "batch"), (), 100),
+    "onek1k_subset": DataSet(
+        partial(bs.datasets.load, "onek1k_subset"), ("batch", _DONOR), ("cell_type",), 40
     ),
 }  # fmt: skip
 QUICK = DataSet(

@@ -23,23 +23,28 @@ class Said(NamedTuple):
     """What a classifier says of held-out cells."""
 
     values: np.ndarray
-    """Level names, or angles."""
+    """Level names, numbers, or angles as points on the unit circle of complex numbers."""
     scores: np.ndarray
-    """(cells, levels) log probabilities, or points on the circle."""
+    """(cells, levels) log probabilities, (cells, 1) numbers, or (cells, 2) points on the circle."""
 
 
 def score_of(truth: np.ndarray, said: np.ndarray) -> float:
-    """Balanced accuracy of levels; of angles the circular correlation (Jammalamadaka, 1988)."""
-    if truth.dtype.kind != "f":
+    """Balanced accuracy of levels, correlation of numbers, circular correlation of angles.
+
+    The last is that of Jammalamadaka and Sarma (1988).
+    """
+    if truth.dtype.kind == "f":
+        return float(np.corrcoef(truth, said)[0, 1])
+    if truth.dtype.kind != "c":
         return float(balanced_accuracy_score(truth, said))
-    a, b = (np.sin(v - np.angle(np.exp(1j * v).mean())) for v in (truth, said))
+    a, b = (np.sin(np.angle(v) - np.angle(v.mean())) for v in (truth, said))
     return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))
 
 
 def supervised(x: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Said:
     """Fitted to ``x``, chosen among ridge penalties and trees by three folds of it."""
-    if labels.dtype.kind == "f":
-        return _angle(x, labels, asked)
+    if labels.dtype.kind in "cf":
+        return _number(x, labels, asked)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     choices = [*(_logistic(c) for c in (1e-4, 1e-3, 1e-2, 1e-1)),
                LGBMClassifier(class_weight="balanced", **_TREES)]  # fmt: skip
@@ -50,22 +55,21 @@ def supervised(x: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Said:
 
 
 def linear(x: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Read from an embedding of a few axes: logistic, or ridge on the circle."""
-    if labels.dtype.kind == "f":
-        points = make_pipeline(StandardScaler(), Ridge()).fit(x, _circle(labels)).predict(asked)
-        return np.arctan2(points[:, 1], points[:, 0])
+    """Read from an embedding of a few axes: logistic, or ridge of numbers and points on the circle."""
+    if labels.dtype.kind in "cf":
+        model = make_pipeline(StandardScaler(), Ridge()).fit(x, _columns(labels))
+        return _values(model.predict(asked))
     return np.asarray(_logistic(1.0).fit(x, labels).predict(asked))
 
 
-def _angle(x: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Said:
+def _number(x: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Said:
     folds = KFold(3, shuffle=True, random_state=0)
     choices = [*(make_pipeline(StandardScaler(), Ridge(a)) for a in (1e2, 1e3, 1e4)),
                MultiOutputRegressor(LGBMRegressor(**_TREES))]  # fmt: skip
-    target = _circle(labels)
-    found = [score_of(labels, np.arctan2(*cross_val_predict(m, x, target, cv=folds).T[::-1]))
-             for m in choices]  # fmt: skip
+    target = _columns(labels)
+    found = [score_of(labels, _values(cross_val_predict(m, x, target, cv=folds))) for m in choices]
     points = choices[int(np.argmax(found))].fit(x, target).predict(asked)
-    return Said(np.arctan2(points[:, 1], points[:, 0]), points)
+    return Said(_values(points), points.reshape(len(asked), -1))
 
 
 def _logistic(c: float) -> Any:
@@ -73,5 +77,17 @@ def _logistic(c: float) -> Any:
     return make_pipeline(StandardScaler(), model)
 
 
-def _circle(angles: np.ndarray) -> np.ndarray:
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+def _columns(labels: np.ndarray) -> np.ndarray:
+    """(cells, 1) numbers, or (cells, 2) points on the circle."""
+    if labels.dtype.kind == "f":
+        return labels[:, None]
+    return np.stack([labels.real, labels.imag], axis=1)
+
+
+def _values(columns: np.ndarray) -> np.ndarray:
+    """Numbers, or points brought to the circle."""
+    columns = columns.reshape(len(columns), -1)
+    if columns.shape[1] == 1:
+        return np.asarray(columns[:, 0])
+    points = columns[:, 0] + 1j * columns[:, 1]
+    return np.asarray(points / np.maximum(np.abs(points), 1e-12))

@@ -50,7 +50,7 @@ def own_scores(asked: DataSet, held: AnnData, found: Encoded) -> dict[str, dict[
             "null_low": float(np.quantile(null, 0.025)),
             "null_high": float(np.quantile(null, 0.975)),
         }
-        if truth.dtype.kind != "f":
+        if truth.dtype.kind not in "cf":
             entropy = mutual_info_score(truth, truth)
             rows[name]["information"] = float(mutual_info_score(truth, said) / entropy)
     return rows
@@ -134,9 +134,8 @@ def _line(
         line["own / best"] = min(
             o["score"] / best["own"][n]["score"] for n, o in row["own"].items()
         )
-        line["MIG / best"] = _ratio(
-            row["block_mig"], np.mean([o.get("information", np.nan) for o in best["own"].values()])
-        )
+        shared = [o["information"] for o in best["own"].values() if "information" in o]
+        line["MIG / best"] = _ratio(row["block_mig"], float(np.mean(shared)) if shared else None)
     for by in ("mean", "sample"):
         for what, rows in _kinds(row, by, anchored).items():
             if rows:

@@ -162,26 +162,6 @@ def test_bins_of_a_number_are_quarters_and_missing_labels_are_in_none() -> None:
     values = np.arange(100.0)
     prior = prior_of(Anchor("n"), CodedFactor("n", "continuous", values))
 
-    groups = prior.groups(torch.tensor([[0.0], [30.0], [99.0], [NAN]]), torch.zeros(4, 1))
+    groups = prior.groups(torch.tensor([[0.0], [30.0], [99.0], [NAN]]))
 
     assert groups.tolist() == [0, 1, 3, -1]
-
-
-def test_cells_without_a_sure_level_count_to_the_one_their_position_says() -> None:
-    labels = torch.tensor([[2.0], [NAN], [0.0]])
-    said = three_levels().atoms[[0, 1, 1]]
-
-    assert three_levels().groups(labels, said).tolist() == [2, 1, 0]
-    assert three_levels(label_noise=0.1).groups(labels, said).tolist() == [0, 1, 1]
-
-
-def test_a_guessed_child_is_one_of_its_parent_s() -> None:
-    child = CodedFactor("d", "categorical", np.arange(4), tuple("abcd"))
-    parent = CodedFactor("b", "categorical", np.array([0, 0, 1, 1]), ("p", "q"))
-    prior = prior_of(Anchor("d", within="b"), child, parent, parents={"d": {"b": [0, 0, 1, 1]}})
-
-    groups = prior.groups(torch.tensor([[NAN, 1.0], [NAN, NAN]]), prior.atoms[[0, 0]])
-
-    assert groups[0] in (2, 3)
-    assert groups[1] == 0
-    assert prior.parents(groups).tolist() == [1, 0]
