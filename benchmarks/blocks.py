@@ -3,7 +3,7 @@
 A third of the cells is held out and encoded from counts alone; every figure is of these cells,
 whose labels no method has seen. Each run (data set, method, seed) is one file under
 ``.benchmark_runs/blocks`` that is not repeated: ``--data``, ``--methods`` and ``--seeds`` choose
-what a sitting adds, and every sitting writes the table of all runs there are.
+what a sitting adds, and every sitting writes table and figure of all runs there are.
 
 Settings were chosen on the data sets marked so in ``_blocks_sets``. ``--quick`` runs three methods
 for a few epochs on a small simulated atlas and keeps nothing.
@@ -26,6 +26,7 @@ from sklearn.metrics import mutual_info_score
 
 import betascvi as bs
 from benchmarks import _record
+from benchmarks._blocks_figure import figure
 from benchmarks._blocks_methods import OURS, Encoded, labels_of
 from benchmarks._blocks_peers import NEED_DRVI, PEERS
 from benchmarks._blocks_sets import DATA_SETS, QUICK, DataSet, factor_of, split_of
@@ -128,7 +129,7 @@ def _line(
     row: dict[str, Any], best: dict[str, Any] | None, peer: dict[str, Any] | None
 ) -> dict[str, Any]:
     anchored = set(row["own"])
-    line = {"data": row["data"], "method": row["method"], "seed": row["seed"]}
+    line = {name: row[name] for name in ("data", "method", "seed", "chosen_on")}
     line |= {f"own {name}": own["score"] for name, own in row["own"].items()}
     if best is not None:
         line["own / best"] = min(
@@ -170,7 +171,7 @@ def _ratio(a: float | None, b: float | None, *, percent: bool = False) -> float 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds; of leaks the worst seed as well."""
     grouped = frame.groupby(["data", "method"], sort=False)
-    table = grouped.mean(numeric_only=True).drop(columns="seed")
+    table = grouped.mean(numeric_only=True).drop(columns=["seed", "chosen_on"])
     table.insert(0, "seeds", grouped.size())
     for name in [c for c in frame if "leak" in c]:
         table[f"{name}, worst"] = grouped[name].max()
@@ -208,7 +209,9 @@ def main() -> None:
                 print(name, method, seed, {n: round(o["score"], 3) for n, o in row["own"].items()},
                       flush=True)  # fmt: skip
     rows = all_rows()
-    print(summary(tidy(rows)).round(3).T.to_string())
+    table = tidy(rows)
+    print(summary(table).round(3).T.to_string())
+    figure(table, list(DATA_SETS))
     default = Anchor("default")
     weights = {n: getattr(default, n) for n in ("variance", "beta", "cross_entropy", "mmd", "swap")}
     _record.write(

@@ -264,4 +264,4 @@ def _group_names(obs: pd.DataFrame, asked: GroupStatistics) -> pd.MultiIndex | p
 
 
 def _per_10k(mean: np.ndarray) -> np.ndarray:
-    return mean * (1e4 / mean.sum(1, keepdims=True, dtype=np.float64))
+    return mean * (1e4 / mean.sum(1, keepdims=True, dtype=np.float64)).astype(mean.dtype)

@@ -55,11 +55,17 @@ class PairedMoments:
         self.sums = np.zeros((5, self.n_groups, self.n_genes))
 
     def add(self, groups: np.ndarray, factual: np.ndarray, other: np.ndarray) -> None:
-        """Cells of one chunk; a group of -1 is left out."""
-        belongs = np.eye(self.n_groups)[groups].T * (groups >= 0)
+        """Cells of one chunk; a group of -1 is left out.
+
+        Products are in the chunk's own precision, which is enough for a thousand positive numbers;
+        sums over chunks are in double.
+        """
+        belongs = (np.arange(self.n_groups)[:, None] == groups).astype(factual.dtype)
         self.n_cells += belongs.sum(1)
-        f, c = factual.astype(np.float64), other.astype(np.float64)
-        for k, values in enumerate((f, c, f * f, c * c, f * c)):
+        product = np.empty_like(factual)
+        for k, pair in enumerate(((factual,), (other,), (factual, factual), (other, other),
+                                  (factual, other))):  # fmt: skip
+            values = pair[0] if len(pair) == 1 else np.multiply(*pair, out=product)
             self.sums[k] += belongs @ values
 
     @property
