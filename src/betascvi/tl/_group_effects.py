@@ -63,10 +63,15 @@ class PairedMoments:
         belongs = (np.arange(self.n_groups)[:, None] == groups).astype(factual.dtype)
         self.n_cells += belongs.sum(1)
         product = np.empty_like(factual)
-        for k, pair in enumerate(((factual,), (other,), (factual, factual), (other, other),
-                                  (factual, other))):  # fmt: skip
-            values = pair[0] if len(pair) == 1 else np.multiply(*pair, out=product)
-            self.sums[k] += belongs @ values
+        pairs = (
+            (factual, None),
+            (other, None),
+            (factual, factual),
+            (other, other),
+            (factual, other),
+        )
+        for k, (one, two) in enumerate(pairs):
+            self.sums[k] += belongs @ (one if two is None else np.multiply(one, two, out=product))
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
