@@ -31,14 +31,16 @@ class Said(NamedTuple):
 def score_of(truth: np.ndarray, said: np.ndarray) -> float:
     """Balanced accuracy of levels, correlation of numbers, circular correlation of angles.
 
-    The last is that of Jammalamadaka and Sarma (1988).
+    The last is that of Fisher and Lee (1983), which takes no mean direction: of angles all round
+    the circle there is none.
     """
     if truth.dtype.kind == "f":
         return float(np.corrcoef(truth, said)[0, 1])
     if truth.dtype.kind != "c":
         return float(balanced_accuracy_score(truth, said))
-    a, b = (np.sin(np.angle(v) - np.angle(v.mean())) for v in (truth, said))
-    return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))
+    n, together, against = len(truth), (truth * said.conj()).sum(), (truth * said).sum()
+    own = [n**2 - np.abs((v**2).sum()) ** 2 for v in (truth, said)]
+    return float((np.abs(together) ** 2 - np.abs(against) ** 2) / np.sqrt(own[0] * own[1]))
 
 
 def supervised(x: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> Said:
