@@ -164,5 +164,7 @@ OURS: dict[str, Method] = {
     # labels of two factors drawn apart share too few cells to show that the design is crossed
     "blocks, few labels": partial(blocks, labels=few, accept_confounding=True),
     "blocks, wrong labels": partial(blocks, labels=wrong, label_noise=WRONG_SHARE),
+    "blocks, added effect": partial(blocks, effect="added"),
+    "blocks, linear effect": partial(blocks, effect="linear"),
     "no blocks": partial(blocks, is_anchored=False),
 }
