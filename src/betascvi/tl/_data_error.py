@@ -67,14 +67,10 @@ def _spread_of_responses(
     obs = model.adata.obs.iloc[training]
     kinds = obs.groupby(columns, observed=True, sort=True).ngroup().to_numpy()
     every = np.arange(kinds.max() + 1)[:, None]
-    measured = []
-    for arm in arms:
-        fits = np.ones(len(training), dtype=bool)
-        for name, codes in arm.items():
-            if name in there:
-                fits &= np.isin(there[name], np.unique(codes))
-        measured.append(_log_means(model, training, fits & (kinds == every)))
-    before, after = measured
+    before, after = (
+        _log_means(model, training, _fits(arm, there, slice(None)) & (kinds == every))
+        for arm in arms
+    )
     enough = np.minimum(before.n_cells, after.n_cells) >= _FEWEST_CELLS
     if enough.sum() < _FEWEST_GROUPS:
         return 0.0
@@ -119,14 +115,19 @@ def _members(
     out = np.zeros((n_groups, len(of_group)), dtype=bool)
     has_own = np.zeros(n_groups, dtype=bool)
     for g in range(n_groups):
-        fits = np.ones(len(of_group), dtype=bool)
-        for name, codes in arm.items():
-            if name in there:
-                fits &= np.isin(there[name], np.unique(codes[groups == g]))
+        fits = _fits(arm, there, groups == g)
         of_own = fits & (of_group == g)
         has_own[g] = of_own.sum() >= _FEWEST_CELLS
         out[g] = of_own if has_own[g] else fits
     return out, has_own
+
+
+def _fits(
+    arm: Mapping[str, np.ndarray], there: Mapping[str, np.ndarray], asked: np.ndarray | slice
+) -> np.ndarray:
+    """(training cells,) which of them are at levels that the asked cells have in an arm."""
+    of_each = [np.isin(there[n], np.unique(codes[asked])) for n, codes in arm.items() if n in there]
+    return np.asarray(np.logical_and.reduce(of_each))  # True of no factor at all
 
 
 def _whole(codes: np.ndarray) -> np.ndarray:
