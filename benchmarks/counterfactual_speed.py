@@ -33,6 +33,7 @@ import torch
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.model import SCVI
+from threadpoolctl import threadpool_limits
 
 import betascvi as bs
 from benchmarks._record import memory, write
@@ -191,6 +192,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)  # numpy's products: a thread that waits costs time as well
     options.cells = options.cells or (1_000 if options.quick else 20_000)
     if options.peak_of:
         print(_peak(options.peak_of, options))
