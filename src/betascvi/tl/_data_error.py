@@ -26,9 +26,9 @@ def data_error(
     """(groups, genes) variance of a log2-fold change that the training cells leave.
 
     The decoder has the mean of a gene in an arm from the training cells of that arm (of the same
-    group, where there are 20 of them), so it cannot know it better than they do. For a group that
-    has no 20 cells in either arm, there is besides how much the response differs between the groups
-    that have. Zero where the training cells are not at hand, or no categorical factor is changed.
+    group, where there are 20 of them), so it cannot know it better than they do. For a group with
+    fewer in one of the arms there is besides how much the response differs between the groups that
+    have both. Zero where the training cells are not at hand, or no categorical factor is changed.
     """
     model = encoded.model
     training = training_rows(model)

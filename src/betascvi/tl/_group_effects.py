@@ -63,15 +63,10 @@ class PairedMoments:
         belongs = (np.arange(self.n_groups)[:, None] == groups).astype(factual.dtype)
         self.n_cells += belongs.sum(1)
         product = np.empty_like(factual)
-        pairs = (
-            (factual, None),
-            (other, None),
-            (factual, factual),
-            (other, other),
-            (factual, other),
-        )
-        for k, (one, two) in enumerate(pairs):
-            self.sums[k] += belongs @ (one if two is None else np.multiply(one, two, out=product))
+        self.sums[:2] += belongs @ factual, belongs @ other
+        pairs = ((factual, factual), (other, other), (factual, other))
+        for k, (one, two) in enumerate(pairs, start=2):
+            self.sums[k] += belongs @ np.multiply(one, two, out=product)
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
