@@ -96,7 +96,7 @@ def scores_of(adata: AnnData, z: np.ndarray) -> dict[str, float]:
     from benchmarks._integration_methods import pca
 
     cells = AnnData(adata.X, obs=adata.obs)
-    z = z[:, z.std(0) > 0]  # an axis that is 0 for every cell is no axis, and a NaN to the regression
+    z = z[:, z.std(0) > 0]  # an axis of zeros alone is a NaN to scib-metrics' regression
     cells.obsm["X"], cells.obsm["X_pca"] = z, pca(adata, 0, 0)
     module = import_module("scib_metrics.benchmark")
     table = module.Benchmarker(
