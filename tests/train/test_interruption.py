@@ -14,28 +14,32 @@ import torch
 
 from betascvi.data import ResidentCells
 from betascvi.model import BetaSCVI
-from betascvi.module import BetaVAEModule
+from betascvi.module import BetaVAEModule, DirectPass
+from betascvi.objectives import BetaVAE
 
 
-def interrupt_at(n: int) -> Callable[..., Any]:
-    """The loss, but for a Ctrl-C at its n-th minibatch."""
-    loss, calls = BetaVAEModule.loss, []
+def interrupt_at(n: int, own: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method, but for a Ctrl-C at the n-th call."""
+    calls = []
 
-    def interrupted(self: BetaVAEModule, *args: Any, **kwargs: Any) -> Any:
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
         calls.append(n)
         if len(calls) == n:
             raise KeyboardInterrupt
-        return loss(self, *args, **kwargs)
+        return own(*args, **kwargs)
 
     return interrupted
 
 
+@pytest.mark.parametrize("by_graph", [True, False])
 def test_an_interruption_within_a_chunk_leaves_a_model_that_can_be_trained_and_used(
-    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], by_graph: bool
 ) -> None:
-    model, handler = make_model(), signal.getsignal(signal.SIGINT)
+    model = make_model(objective=BetaVAE(free_bits=0.01) if by_graph else None)
+    handler = signal.getsignal(signal.SIGINT)
+    where, name = (BetaVAEModule, "loss") if by_graph else (DirectPass, "gradients")
     with (
-        patch.object(BetaVAEModule, "loss", interrupt_at(5)),
+        patch.object(where, name, interrupt_at(5, getattr(where, name))),
         pytest.raises((KeyboardInterrupt, SystemExit)),
     ):
         model.train(max_epochs=3, **{**quick, "batch_size": 16})

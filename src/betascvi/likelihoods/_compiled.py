@@ -21,11 +21,20 @@ _LOG_LIBRARY = (-30.0, 40.0)
 def is_in_reach(at: Parameters) -> bool:
     """Whether the kernel serves: single precision on a CPU, one dispersion for each gene."""
     theta, logits, library = at.log_dispersion, at.logits, at.log_library
-    if theta is None or theta.ndim != 1 or not logits.numel() or library.requires_grad:
+    if theta is None or not logits.numel() or library.requires_grad:
         return False
-    if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in (logits, theta, library)):
+    return _is_served(logits) and are_in_reach(library, theta)
+
+
+def are_in_reach(log_library: torch.Tensor, log_dispersion: torch.Tensor) -> bool:
+    """The part of :func:`is_in_reach` that does not ask for logits."""
+    if log_dispersion.ndim != 1 or not (_is_served(log_library) and _is_served(log_dispersion)):
         return False
-    return _is_within(theta, _LOG_THETA) and _is_within(library, _LOG_LIBRARY)
+    return _is_within(log_dispersion, _LOG_THETA) and _is_within(log_library, _LOG_LIBRARY)
+
+
+def _is_served(tensor: torch.Tensor) -> bool:
+    return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
 def _is_within(values: torch.Tensor, bounds: tuple[float, float]) -> bool:
@@ -43,6 +52,14 @@ def compiled_negative_binomial(
     return nll
 
 
+def mean_cost_and_slopes(
+    rows: SparseRows, logits: torch.Tensor, log_library: torch.Tensor, log_dispersion: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cost of each cell; slopes of their mean by logits and by log dispersion; not recorded."""
+    usual = np.full(len(logits), 1.0 / len(logits), np.float32)
+    return _evaluate(rows, logits, log_library, log_dispersion, usual)
+
+
 class _Compiled(torch.autograd.Function):
     """Forward works out the gradients as well, as if the cells' mean were differentiated."""
 
@@ -55,8 +72,7 @@ class _Compiled(torch.autograd.Function):
         log_dispersion: torch.Tensor,
         is_recording: bool,
     ) -> torch.Tensor:
-        usual = np.full(len(logits), 1.0 / len(logits), np.float32)
-        nll, *slopes = _evaluate(rows, logits, log_library, log_dispersion, usual)
+        nll, *slopes = mean_cost_and_slopes(rows, logits, log_library, log_dispersion)
         if is_recording:
             ctx.rows = rows
             ctx.slopes = slopes

@@ -23,11 +23,7 @@ def run_layers(
     """
     if isinstance(x, Tensor) and (x.dim() != 2 or len(layers.n_cat_list) > len(covariates)):
         return layers(x, *covariates)
-    beside = [
-        code if code.shape[1] == n else functional.one_hot(code.squeeze(-1), n)
-        for n, code in zip(layers.n_cat_list, covariates, strict=False)
-        if n > 1
-    ]
+    beside = one_hots(layers, covariates)
     blocks = list(enumerate(layers.fc_layers))
     if isinstance(x, SparseRows):
         started = None if beside else _through_first(layers.fc_layers[0], x, draws_as_torch)
@@ -40,6 +36,15 @@ def run_layers(
             x = torch.cat((x, *beside), dim=-1)
         x = _through(block, x, draws_as_torch)
     return x
+
+
+def one_hots(layers: FCLayers, covariates: tuple[Tensor, ...]) -> list[Tensor]:
+    """Categorical covariates as scvi-tools' layers join them to their input."""
+    return [
+        code if code.shape[1] == n else functional.one_hot(code.squeeze(-1), n)
+        for n, code in zip(layers.n_cat_list, covariates, strict=False)
+        if n > 1
+    ]
 
 
 def _through(block: nn.Sequential, x: Tensor, draws_as_torch: bool) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -28,6 +29,20 @@ def kl_per_axis(q: Normal, p: Normal) -> Tensor:
         kl: Tensor = _KL.apply(*parts)  # type: ignore[no-untyped-call]  # torch's stub
         return kl
     return _kl(*parts)
+
+
+def standard_kl(loc: Tensor, scale: Tensor, weight: float) -> tuple[float, Tensor, Tensor]:
+    """KL to the standard normal, summed over cells and axes, in single precision on a CPU.
+
+    Beside it the slopes, by location and scale, of ``weight`` times its mean over cells.
+    """
+    prior = standard_normal(loc.shape, loc.dtype, loc.device)
+    parts = _as_arrays((loc, scale, prior.loc, prior.scale))
+    kl, gradient = np.empty_like(parts[0]), np.full_like(parts[0], weight / len(loc))
+    by_loc, by_scale = torch.empty(2, *loc.shape)
+    _kl_kernels.divergence(parts, kl)
+    _kl_kernels.slopes(parts, gradient, by_loc.numpy(), by_scale.numpy())
+    return float(kl.sum()), by_loc, by_scale
 
 
 def _kl(loc: Tensor, scale: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from scvi.module.base import LossOutput
 from scvi.train import TrainingPlan
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from typing_extensions import override
 
 from betascvi._errors import TrainingError
 from betascvi.data import Chunk
-from betascvi.module import REPORT_SUFFIX, BetaVAEModule
+from betascvi.module import REPORT_SUFFIX, BetaVAEModule, DirectPass, direct_pass
 from betascvi.train._decoder_rates import give_decoder_its_rate, start_from
 from betascvi.train._fused_steps import OptimizerSteps
 from betascvi.train._running_means import RunningMeans
@@ -89,11 +90,12 @@ class ObjectivePlan(TrainingPlan):
 
     def _train_on_chunk(self, chunk: Chunk) -> Tensor:
         wrapped = self.optimizers()
+        direct = direct_pass(self.module) if self._needs_no_graph() else None
         steps = None
         loss = torch.zeros(())
         for epoch_done, minibatch in chunk:
-            loss = self._minibatch_loss(minibatch, epoch_done)
             if steps is None:
+                loss = self._minibatch_loss(minibatch, epoch_done)
                 # through Lightning once a chunk: that is what its step counter counts
                 wrapped.optimizer.zero_grad(set_to_none=True)
                 self.manual_backward(loss)
@@ -101,9 +103,35 @@ class ObjectivePlan(TrainingPlan):
                 steps = OptimizerSteps(wrapped.optimizer)
                 continue
             steps.forget_gradients()
-            self.manual_backward(loss)
+            known = None if direct is None else self._pass_directly(direct, minibatch, epoch_done)
+            if known is None:
+                loss = self._minibatch_loss(minibatch, epoch_done)
+                self.manual_backward(loss)
+            else:
+                loss = known
             steps.step()
         return loss.detach()  # of the last minibatch: for callbacks that look at it
+
+    def _needs_no_graph(self) -> bool:
+        """Whether nothing but the loss is asked of a minibatch's backward pass."""
+        if type(self) is not ObjectivePlan or self.trainer.world_size > 1:
+            return False
+        return not torch.is_anomaly_enabled() and not any(
+            getattr(type(callback), hook) is not getattr(Callback, hook)
+            for callback in self.trainer.callbacks
+            for hook in ("on_before_backward", "on_after_backward")
+        )
+
+    def _pass_directly(
+        self, direct: DirectPass, minibatch: dict[str, Any], epoch_done: float
+    ) -> Tensor | None:
+        """The loss, with a gradient for each parameter; None where the graph has to be asked."""
+        self.realised_progress = self.progress_at(epoch_done)
+        figures = direct.gradients(minibatch, self.realised_progress)
+        if figures is None or not math.isfinite(figures.loss):
+            return None  # and what is not finite is found and named there
+        self._means["train"].add_figures(figures)
+        return torch.tensor(figures.loss)
 
     def _minibatch_loss(self, minibatch: dict[str, Any], epoch_done: float) -> Tensor:
         self.realised_progress = self.progress_at(epoch_done)
