@@ -14,7 +14,7 @@ import scvi
 from anndata import AnnData
 
 import betascvi as bs
-from benchmarks._record import RUNS, write_json
+from benchmarks._record import RUNS, keep
 from betascvi import BetaSCVI
 from betascvi.metrics._gene_means import fit_gene_means
 from betascvi.metrics._sigma_verdict import SigmaVerdict, sigma_verdict
@@ -67,8 +67,7 @@ def result_of(run: Run) -> Row:
     path = RUNS / "l_vae" / f"{run.name}.json"
     if path.exists():
         return json.loads(path.read_text())
-    record = train(run)
-    write_json(path, record)
+    record = keep(path, train(run))
     print(f"{run.name}: {record['summary']}", flush=True)
     return record
 

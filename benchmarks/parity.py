@@ -22,7 +22,7 @@ from anndata import AnnData
 from scipy import sparse, stats
 
 import betascvi as bs
-from benchmarks._record import RUNS, write, write_json
+from benchmarks._record import RUNS, keep, write
 
 DATA_SETS = ("kang_pbmc_annotated", "papalexi_thp1_crispr", "fucci_ipsc_101genes")
 MODELS = ("scvi", "betascvi")
@@ -81,8 +81,7 @@ def _run(folder: Path, name: str, model: str, seed: int, most_steps: int) -> dic
     if path.exists():
         return json.loads(path.read_text())
     result = {"data": name, "model": model, "seed": seed, **_fit(name, model, seed, most_steps)}
-    write_json(path, result)
-    return result
+    return keep(path, result)
 
 
 def _fit(name: str, which: str, seed: int, most_steps: int) -> dict[str, Any]:

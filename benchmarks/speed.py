@@ -33,7 +33,7 @@ import torch
 from scipy import stats
 from scvi import settings
 
-from benchmarks._record import RUNS, write, write_json
+from benchmarks._record import RUNS, keep, write
 from benchmarks._record import memory as peak
 from benchmarks._speed_models import MODELS, WIDTHS, clock, counts, floor, made, train
 from betascvi import datasets
@@ -227,7 +227,7 @@ def main() -> None:
     for part, piece, measure in parts(options):
         path = folder / f"{part}_{piece}.json"
         if part in options.parts and (options.anew or not path.exists()):
-            write_json(path, measure())
+            keep(path, measure())
         if path.exists():
             row = {"part": part, **json.loads(path.read_text())}
             print(json.dumps(row))
