@@ -117,8 +117,10 @@ def test_a_training_on_the_device_fits_as_well_as_on_the_cpu(atlas: AnnData, dec
 def test_named_blocks_are_trained_on_the_device(atlas: AnnData) -> None:
     scvi.settings.seed = 0
     fitted = BetaSCVI(atlas, n_hidden=32, n_latent=5, anchors=["condition"])
-    fitted.train(accelerator="gpu", **QUIET)
+    fitted.train(accelerator="gpu", train_size=0.8, **QUIET | {"max_epochs": 40})
 
-    said = fitted.predict_factor(atlas, "condition").idxmax(axis=1).to_numpy()
+    unseen = atlas[np.sort(fitted.validation_indices)].copy()
+    said = fitted.predict_factor(unseen, "condition").idxmax(axis=1).to_numpy()
 
-    assert (said == atlas.obs["condition"].astype(str).to_numpy()).mean() > 0.8
+    # on a CPU .88, .89 and .93 of three seeds
+    assert (said == unseen.obs["condition"].astype(str).to_numpy()).mean() > 0.75
