@@ -34,21 +34,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # the order of tests is a new one each time, their seeds are ours
+    config.option.randomly_reset_seed = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """What a fixture makes is the same whichever test asks for it first."""
+    _seed_everything()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """What a test makes is the same whatever was made before it."""
+    _seed_everything()
+
+
 def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _seed_of_what_a_module_shares() -> None:
-    """A model that a module's tests share is the same whichever test asks for it first."""
-    _seed_everything()
-
-
-@pytest.fixture(autouse=True)
-def _seed_of_a_test(_seed_of_what_a_module_shares: None) -> None:
-    _seed_everything()
 
 
 def _seed_everything() -> None:

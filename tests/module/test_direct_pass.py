@@ -95,7 +95,7 @@ def test_gradients_figures_and_running_statistics_are_the_graphs(
 
 @dataclasses.dataclass(frozen=True)
 class Milder(BetaVAE):
-    """Charges half of the KL, and says nothing of it."""
+    """Charges half of the KL."""
 
     def __call__(self, step: Step) -> LossTerms:
         terms = super().__call__(step)
@@ -110,7 +110,8 @@ class Milder(BetaVAE):
         {"gene_likelihood": "poisson"}, {"gene_likelihood": "zinb"}, {"decoder": "additive"},
         {"dispersion": "gene-batch"}, {"encode_covariates": True}, {"use_batch_norm": "none"},
         {"use_layer_norm": "both"}, {"batch_representation": "embedding"},
-        {"extra_payload_autotune": True}, {"anchors": ["chip"]},
+        {"dispersion": "gene-cell"}, {"extra_payload_autotune": True}, {"anchors": ["chip"]},
+        {"var_activation": torch.nn.functional.softplus},
     ],
 )  # fmt: skip
 def test_other_models_and_objectives_ask_for_a_graph(arguments: dict[str, Any]) -> None:
@@ -119,8 +120,26 @@ def test_other_models_and_objectives_ask_for_a_graph(arguments: dict[str, Any]) 
     assert direct_pass(model.module) is None
 
 
+def test_given_size_factors_ask_for_a_graph() -> None:
+    adata = cells_of()
+    adata.obs["size"] = 2.0 + adata.obs["age"].abs()
+
+    assert direct_pass(model_of(adata, {"size_factor_key": "size"}).module) is None
+
+
 def hook(*_: Any) -> None:
     """Watch, and change nothing."""
+
+
+def replace(owner: Any, name: str) -> None:
+    """The same method, but of this object and not of its class."""
+    own = getattr(owner, name)
+    setattr(owner, name, lambda *arguments, **more: own(*arguments, **more))
+
+
+def tie(module: BetaVAEModule) -> None:
+    """One parameter in two places."""
+    module.z_encoder.var_encoder.bias = module.z_encoder.mean_encoder.bias
 
 
 @pytest.mark.parametrize(
@@ -129,12 +148,16 @@ def hook(*_: Any) -> None:
         lambda module: module.z_encoder.mean_encoder.register_forward_hook(hook),
         lambda module: module.decoder.register_forward_pre_hook(hook),
         lambda module: module.decoder.px_scale_decoder[0].register_full_backward_hook(hook),
+        lambda module: module.decoder.register_full_backward_pre_hook(hook),
         lambda module: module.px_r.register_hook(hook),
         lambda module: module.px_r.register_post_accumulate_grad_hook(hook),
         lambda module: module.px_r.requires_grad_(False),
         lambda module: module.z_encoder.encoder.fc_layers[0][1].eval(),
         lambda module: module.double(),
         lambda module: module.eval(),
+        lambda module: replace(module, "loss"),
+        lambda module: replace(module.decoder, "forward"),
+        tie,
     ],
 )
 def test_a_module_that_somebody_watches_freezes_or_evaluates_asks_for_a_graph(touch: Any) -> None:
@@ -144,6 +167,24 @@ def test_a_module_that_somebody_watches_freezes_or_evaluates_asks_for_a_graph(to
     touch(module)
 
     assert direct_pass(module) is None
+
+
+def test_a_hook_on_all_modules_asks_for_a_graph() -> None:
+    module = model_of(cells_of()).module
+    handle = torch.nn.modules.module.register_module_forward_hook(hook)
+
+    found = direct_pass(module)
+
+    handle.remove()
+    assert found is None
+    assert direct_pass(module) is not None
+
+
+def test_an_outer_autocast_asks_for_a_graph() -> None:
+    module = model_of(cells_of()).module
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert direct_pass(module) is None
 
 
 def test_minibatches_beyond_reach_are_left_alone() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scvi
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, LambdaCallback
 
 from betascvi import BetaSCVI
 from betascvi._errors import TrainingError
@@ -60,14 +60,17 @@ def test_weights_and_history_are_those_of_training_with_a_graph(
 
 
 @pytest.mark.parametrize("hook", ["on_before_backward", "on_after_backward"])
+@pytest.mark.parametrize("is_lambda", [False, True])
 def test_a_callback_that_looks_at_backward_passes_sees_each_of_them(
-    make_model: MakeModel, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, hook: str
-) -> None:
+    make_model: MakeModel, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch, hook: str,
+    is_lambda: bool,
+) -> None:  # fmt: skip
     seen: list[Any] = []
     watching = type("Watching", (Callback,), {hook: lambda _, *arguments: seen.append(arguments)})
     count = Count(monkeypatch)
 
-    trained(make_model, quick, callbacks=[watching()])
+    by_lambda = LambdaCallback(**{hook: lambda *arguments: seen.append(arguments)})
+    trained(make_model, quick, callbacks=[by_lambda if is_lambda else watching()])
 
     assert len(seen) == 3 * 6
     assert count.n == 0
@@ -81,6 +84,27 @@ def test_a_search_for_anomalies_has_its_graph(
     trained(make_model, quick, detect_anomaly=True)
 
     assert count.n == 0
+
+
+def test_a_loss_that_is_finite_with_a_graph_leaves_no_trace_of_the_pass_before(
+    make_model: MakeModel, quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = trained(make_model, quick)
+    own = DirectPass.gradients
+
+    def overflown(direct: DirectPass, *arguments: Any) -> Any:
+        found = own(direct, *arguments)
+        for parameter in direct.module.parameters():
+            assert parameter.grad is not None
+            parameter.grad.fill_(float("inf"))
+        return None if found is None else found._replace(loss=float("inf"))
+
+    monkeypatch.setattr(DirectPass, "gradients", overflown)
+    found = trained(make_model, quick)
+
+    for name, value in wanted.module.named_parameters():
+        own_value = dict(found.module.named_parameters())[name]
+        torch.testing.assert_close(own_value, value, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_not_finite_is_named_as_with_a_graph(

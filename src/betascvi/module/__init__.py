@@ -7,7 +7,7 @@ from betascvi.module._blocks import Blocks, Layout
 from betascvi.module._decoded import DECODED_KEY, Decoded
 from betascvi.module._decoder_choice import check_decoder
 from betascvi.module._decoders import JointDecoder
-from betascvi.module._direct_pass import DirectPass, Figures, direct_pass
+from betascvi.module._direct_pass import DirectPass, MinibatchFigures, direct_pass
 from betascvi.module._dispersion import start_dispersion
 from betascvi.module._history import REPORT_SUFFIX
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
@@ -24,10 +24,10 @@ __all__ = [
     "Blocks",
     "Decoded",
     "DirectPass",
-    "Figures",
     "JointDecoder",
     "Layout",
     "Likelihood",
+    "MinibatchFigures",
     "Profiles",
     "check_decoder",
     "direct_pass",

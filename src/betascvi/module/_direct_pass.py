@@ -24,10 +24,12 @@ from betascvi.module._hidden_block import Block, usual_block
 from betascvi.module._layers import one_hots
 from betascvi.module._likelihood import NegativeBinomialLikelihood
 from betascvi.module._vae import BetaVAEModule
+from betascvi.objectives import BetaVAE
 from betascvi.objectives._gaussian_kl import standard_kl
+from betascvi.schedules import Weight, weight_at
 
 
-class Figures(NamedTuple):
+class MinibatchFigures(NamedTuple):
     """What the history shows of one minibatch."""
 
     n_cells: int
@@ -47,16 +49,17 @@ class DirectPass:
     layers: FCLayers
     """The decoder's blocks again, as scvi-tools holds them."""
     output: nn.Linear
+    beta: Weight
 
-    def gradients(self, minibatch: dict[str, Any], progress: float) -> Figures | None:
+    def gradients(self, minibatch: dict[str, Any], progress: float) -> MinibatchFigures | None:
         """Give every parameter its gradient; None, and nothing done, where a graph is needed."""
         rows = minibatch[REGISTRY_KEYS.X_KEY]
-        weight = self.module.objective.kl_weight_at(progress)
-        if not isinstance(rows, SparseRows) or rows.shape[0] < 2 or weight is None:
+        if not isinstance(rows, SparseRows) or rows.shape[0] < 2:
             return None
         log_library, dispersion = rows.totals.log()[:, None], self.module.px_r.detach()
         if not are_in_reach(log_library, dispersion):
             return None
+        weight = weight_at(self.beta, progress)
         with torch.no_grad():
             encoded = self._encode(rows)
             sample = self._sample(encoded[-1].out)
@@ -74,7 +77,7 @@ class DirectPass:
             by = _posterior.Slopes(by_loc, by_scale, by_z)
             self._back_to_counts(encoded, sample, by)
         cost, n = float(nll.sum()), rows.shape[0]
-        return Figures(n, cost, kl, (cost + weight * kl) / n, weight)
+        return MinibatchFigures(n, cost, kl, (cost + weight * kl) / n, weight)
 
     def _encode(self, rows: SparseRows) -> list[_hidden_block.Kept]:
         if self.module.log_variational:
@@ -153,26 +156,28 @@ def _give(parameter: Tensor, gradient: Tensor) -> None:
 
 def direct_pass(module: BetaVAEModule) -> DirectPass | None:
     """The module's direct pass, where the module and its objective are the usual ones."""
-    decoder = module.decoder
+    decoder, objective = module.decoder, module.objective
     if type(module) is not BetaVAEModule or type(decoder) is not JointDecoder:
         return None
-    if not module.training or not _is_usual(module, decoder) or _is_touched(module):
+    if type(objective) is not BetaVAE or objective.free_bits or not module.training:
+        return None
+    if not _has_usual_settings(module, decoder) or _is_touched(module):
         return None
     encoder, hidden = (
-        [usual_block(block) for block in layers.fc_layers]
+        [block for block in map(usual_block, layers.fc_layers) if block is not None]
         for layers in (module.z_encoder.encoder, decoder.px_decoder)
     )
     output = decoder.px_scale_decoder[0]
-    if None in encoder or None in hidden or type(output) is not nn.Linear:
+    if type(output) is not nn.Linear or not _has_all(module, [*encoder, *hidden], output):
         return None
-    return DirectPass(module, tuple(encoder), tuple(hidden), decoder.px_decoder, output)  # type: ignore[arg-type]  # no None
+    layers = decoder.px_decoder
+    return DirectPass(module, tuple(encoder), tuple(hidden), layers, output, objective.beta)
 
 
-def _is_usual(module: BetaVAEModule, decoder: JointDecoder) -> bool:
+def _has_usual_settings(module: BetaVAEModule, decoder: JointDecoder) -> bool:
     """Whether the settings ask for nothing beyond what :class:`DirectPass` works out."""
     return (
-        module.objective.kl_weight_at(1.0) is not None
-        and type(module.likelihood) is NegativeBinomialLikelihood
+        type(module.likelihood) is NegativeBinomialLikelihood
         and module.dispersion == "gene"
         and module.anchored is None
         and decoder.effects is None
@@ -186,8 +191,24 @@ def _is_usual(module: BetaVAEModule, decoder: JointDecoder) -> bool:
 
 
 def _is_touched(module: nn.Module) -> bool:
-    """Whether somebody watches a layer, freezes a parameter or looks at its gradient."""
-    return any(is_watched(layer) or layer._backward_hooks for layer in module.modules()) or any(
+    """Whether somebody watches or replaces a layer, freezes a parameter or sees its gradient."""
+    if torch.nn.modules.module._has_any_global_hook():
+        return True
+    of_layers = any(
+        is_watched(layer) or layer._backward_hooks or layer._backward_pre_hooks
+        # a method of this one object, in the place of its class's
+        or any(callable(v) and callable(getattr(type(layer), k, None)) for k, v in vars(layer).items())
+        for layer in module.modules()
+    )  # fmt: skip
+    return of_layers or any(
         not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None)
         for p in module.parameters()
     )
+
+
+def _has_all(module: BetaVAEModule, blocks: list[Block], output: nn.Linear) -> bool:
+    """Whether the pass gives each parameter its gradient, and each to one alone."""
+    given = [module.px_r, output.weight, output.bias, *_posterior.parameters_of(module.z_encoder)]
+    for linear, norm, _ in blocks:
+        given += [linear.weight, linear.bias, norm.weight, norm.bias]
+    return sorted(map(id, given)) == sorted(map(id, module.parameters()))

@@ -29,6 +29,8 @@ def usual_block(layers: nn.Sequential) -> Block | None:
     parts: list[Any] = [layer for layer in layers if layer is not None]
     if [type(part) for part in parts] not in (_KINDS[:3], _KINDS):
         return None
+    if torch.is_autocast_enabled("cpu"):  # products would come out in half precision
+        return None
     linear, norm = parts[0], parts[1]
     rate = parts[3].p if len(parts) == 4 and parts[3].training else 0.0
     if not _is_usual(norm) or linear.bias is None:

@@ -49,11 +49,6 @@ class BetaVAE(Objective):
         return {"kl": self.beta}
 
     @override
-    def kl_weight_at(self, progress: float) -> float | None:
-        is_own = type(self).__call__ is BetaVAE.__call__  # a subclass may charge otherwise
-        return weight_at(self.beta, progress) if is_own and not self.free_bits else None
-
-    @override
     def __call__(self, step: Step) -> LossTerms:
         kl = Term(charged_kl(step, self.free_bits), weight_at(self.beta, step.progress))
         return LossTerms(Term(step.reconstruction), {"kl": kl})

@@ -139,10 +139,6 @@ class Objective(abc.ABC):
         """What is fixed or scheduled, by the name of the penalty (or report) it shows in."""
         return {}
 
-    def kl_weight_at(self, progress: float) -> float | None:  # noqa: ARG002
-        """Weight of the KL, where the loss is the reconstruction and the weighted KL; else None."""
-        return None
-
     def make_state(self, n_latent: int) -> nn.Module | None:  # noqa: ARG002 (for those that use it)
         """Parameters this objective learns; the module owns, trains and saves them."""
         return None

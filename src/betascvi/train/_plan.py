@@ -102,9 +102,9 @@ class ObjectivePlan(TrainingPlan):
                 wrapped.step()
                 steps = OptimizerSteps(wrapped.optimizer)
                 continue
-            steps.forget_gradients()
             known = None if direct is None else self._pass_directly(direct, minibatch, epoch_done)
             if known is None:
+                steps.forget_gradients()
                 loss = self._minibatch_loss(minibatch, epoch_done)
                 self.manual_backward(loss)
             else:
@@ -117,7 +117,7 @@ class ObjectivePlan(TrainingPlan):
         if type(self) is not ObjectivePlan or self.trainer.world_size > 1:
             return False
         return not torch.is_anomaly_enabled() and not any(
-            getattr(type(callback), hook) is not getattr(Callback, hook)
+            hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
             for callback in self.trainer.callbacks
             for hook in ("on_before_backward", "on_after_backward")
         )
@@ -127,9 +127,11 @@ class ObjectivePlan(TrainingPlan):
     ) -> Tensor | None:
         """The loss, with a gradient for each parameter; None where the graph has to be asked."""
         self.realised_progress = self.progress_at(epoch_done)
+        before = torch.get_rng_state()
         figures = direct.gradients(minibatch, self.realised_progress)
         if figures is None or not math.isfinite(figures.loss):
-            return None  # and what is not finite is found and named there
+            torch.set_rng_state(before)  # the graph's pass, of the same draws, names what is not
+            return None
         self._means["train"].add_figures(figures)
         return torch.tensor(figures.loss)
 

@@ -6,7 +6,7 @@ import torch
 from scvi.module.base import LossOutput
 from torch import Tensor
 
-from betascvi.module import Figures
+from betascvi.module import MinibatchFigures
 
 _ALWAYS = ("reconstruction_loss", "kl_local", "loss")
 _TOGETHER = 256
@@ -29,7 +29,7 @@ class RunningMeans:
         parts = [*sums, output.loss.detach(), *extras.values()]
         self._keep(output.n_obs_minibatch, (*_ALWAYS, *extras), parts)
 
-    def add_figures(self, figures: Figures) -> None:
+    def add_figures(self, figures: MinibatchFigures) -> None:
         """Take in one minibatch that was passed without a graph."""
         names = (*_ALWAYS, "kl", "kl_weight")
         sums = [figures.reconstruction_sum, figures.kl_sum]
