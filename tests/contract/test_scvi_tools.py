@@ -44,7 +44,9 @@ SET_BY_US_AND_READ_BY_SCVI = {
     "scvi.model.SCVI._train_runner_cls",
 }
 # attributes of instances: looked for in the source, for a class does not have them
-OF_TORCH = {"torch._foreach_add_", "torch._fused_adam_"}
+OF_TORCH = {
+    "torch._foreach_add_", "torch._fused_adam_", "torch.nn.modules.module._has_any_global_hook",
+}  # fmt: skip
 ON_INSTANCES = {"_model_summary_string": SCVI}
 
 

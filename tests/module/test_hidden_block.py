@@ -107,6 +107,16 @@ def test_hooks_between_the_layers_still_fire() -> None:
     assert seen == ["norm"]
 
 
+@pytest.mark.parametrize("kind", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+def test_hooks_of_the_way_back_still_fire(kind: str) -> None:
+    layers, seen = layers_of(), []
+    getattr(layers.fc_layers[0][0], kind)(lambda *_: seen.append("linear"))
+
+    run_layers(layers, inputs().requires_grad_()).sum().backward()
+
+    assert seen == ["linear"]
+
+
 def test_hooks_on_gradients_still_fire() -> None:
     layers = layers_of()
     layers.fc_layers[0][0].weight.register_hook(torch.zeros_like)

@@ -28,6 +28,8 @@ from betascvi.objectives import BetaVAE
 from betascvi.objectives._gaussian_kl import standard_kl
 from betascvi.schedules import Weight, weight_at
 
+_HOOKS_OF_PARAMETERS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
 
 class MinibatchFigures(NamedTuple):
     """What the history shows of one minibatch."""
@@ -195,13 +197,13 @@ def _is_touched(module: nn.Module) -> bool:
     if torch.nn.modules.module._has_any_global_hook():
         return True
     of_layers = any(
-        is_watched(layer) or layer._backward_hooks or layer._backward_pre_hooks
+        is_watched(layer)
         # a method of this one object, in the place of its class's
         or any(callable(v) and callable(getattr(type(layer), k, None)) for k, v in vars(layer).items())
         for layer in module.modules()
     )  # fmt: skip
     return of_layers or any(
-        not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None)
+        not p.requires_grad or any(getattr(p, hooks, None) for hooks in _HOOKS_OF_PARAMETERS)
         for p in module.parameters()
     )
 

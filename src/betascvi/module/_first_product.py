@@ -20,7 +20,8 @@ from betascvi.likelihoods._threads import runs_in_parallel
 
 FULLEST = 0.12
 """Above this share of non-zeros dense products are as quick."""
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")  # torch has no public way to ask
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Of a layer: torch has no public way to ask."""
 _Array = np.ndarray[Any, Any]
 _Entries = tuple[_Array, _Array, _Array]
 _FAST = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "cache": True}
