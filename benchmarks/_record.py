@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -57,6 +57,24 @@ def keep(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     kept = {**row, "day": datetime.now(UTC).strftime("%Y-%m-%d"), "code": state_of_the_code()}
     write_json(path, kept)
     return kept
+
+
+def recall(name: str, path_of: Callable[[Mapping[str, Any]], Path]) -> None:
+    """Lay out the rows of the committed table as finished runs, where no newer file is there.
+
+    A study of many sittings goes on wherever the repository is cloned. To repeat a run, delete
+    its row from the table and its file.
+    """
+    table = RESULTS / f"{name}.json"
+    rows = json.loads(table.read_text())["rows"] if table.exists() else []
+    found = 0
+    for row in rows:
+        path = path_of(row)
+        if not row.get("skipped") and not path.exists():
+            write_json(path, row)
+            found += 1
+    if found:
+        print(f"{found} finished runs are taken from {table.name}")
 
 
 @cache

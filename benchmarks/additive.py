@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,22 +22,25 @@ import pandas as pd
 import betascvi as bs
 from benchmarks import _record
 from benchmarks._additive_variants import BASE, VARIANTS, embed, paired
-from benchmarks.unsupervised import DATA, cells_of, folder_of, kept, scores_of
+from benchmarks.unsupervised import DATA, cells_of, folder_of, kept, recall, scores_of
 
 RUNS = _record.RUNS / "additive"
 CHOSEN_ON = [name for name, source in DATA.items() if source.chosen_on]
 SHOWN = ["LMS-SMI", "LMS-SPN", "MSGS-SMI", "held_out_nll"]
 
 
-def rotated(name: str, seed: int, epochs: int, kind: str) -> dict[str, Any]:
-    """Scores of the axes, turned after training."""
-    folder = folder_of(RUNS, name, BASE, seed, epochs)
+def rotate(folder: Path, kind: str) -> None:
+    """Keep the scores of a base's axes, turned after training, beside its run."""
     row = json.loads((folder / "row.json").read_text())
+    name, seed, method = row["data"], row["seed"], f"{BASE}, then {kind}"
+    to = folder_of(RUNS, name, method, seed, row["epochs"]) / "row.json"
+    if to.exists():
+        return
     labels = cells_of(name).obs[list(DATA[name].labels)].apply(lambda c: c.astype("category"))
     z = np.load(folder / "z.npy").astype(np.float64)
     turned = bs.tl.rotate(z[:, z.std(0) > 0], kind, seed=seed).z
     kept_as_is = {k: row[k] for k in ("data", "seed", "epochs", "held_out_nll", "seconds")}
-    return {**kept_as_is, "method": f"{BASE}, then {kind}", **scores_of(turned, labels)}
+    _record.keep(to, {**kept_as_is, "method": method, **scores_of(turned, labels)})
 
 
 def percent_of_base(wide: pd.DataFrame) -> pd.DataFrame:
@@ -74,16 +78,17 @@ def main() -> None:
                 for v in (BASE, "logits add")]  # fmt: skip
         print(pd.DataFrame(rows)[["method", *SHOWN]].round(3).to_string(index=False))
         return
+    recall("additive", RUNS)
     names = dict.fromkeys([BASE, *options.variants])
     for seed in options.seeds:
         for variant in names:
             for name in options.data:
                 row = kept(RUNS, embed(variant), name, variant, seed, options.epochs)
                 print(name, variant, seed, {k: round(row[k], 3) for k in SHOWN}, flush=True)
+    for axes in RUNS.glob(f"*/{BASE.replace(' ', '_')}-*/z.npy"):
+        for kind in ("ica", "varimax"):
+            rotate(axes.parent, kind)
     rows = [json.loads(path.read_text()) for path in sorted(RUNS.glob("*/*/row.json"))]
-    bases = [row for row in rows if row["method"] == BASE]
-    rows += [rotated(row["data"], row["seed"], row["epochs"], kind)
-             for row in bases for kind in ("ica", "varimax")]  # fmt: skip
     means, differences = tables(rows)
     print(means.round(3).to_string(index=False), differences.round(3).to_string(), sep="\n")
     settings = {"epochs": options.epochs, "differences": json.loads(differences.to_json(orient="records"))}  # fmt: skip

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,11 +84,16 @@ def block_mig(asked: DataSet, held: AnnData, found: Encoded) -> float | None:
     return float(bs.metrics.block_mig(found.mean, held.obs[names], found.blocks))
 
 
+def path_of(name: str, method: str, seed: int) -> Path:
+    """Where a run is kept."""
+    return RUNS / name / f"{method.replace(' ', '_')}-{seed}.json"
+
+
 def run(
     name: str, method: str, seed: int, *, asked: DataSet | None = None, keeps: bool = True
 ) -> dict[str, Any]:
     """One run, from its file where there is one."""
-    path = RUNS / name / f"{method.replace(' ', '_')}-{seed}.json"
+    path = path_of(name, method, seed)
     if keeps and path.exists():
         return dict(json.loads(path.read_text()))
     asked = asked or DATA_SETS[name]
@@ -196,6 +202,7 @@ def main() -> None:
         ]
         print(tidy(rows).T.to_string())
         return
+    _record.recall("blocks", lambda r: path_of(r["data"], r["method"], r["seed"]))
     if "BETASCVI_DATA" not in os.environ:
         print("BETASCVI_DATA is not set: simulated atlases alone")
         options.data = [name for name in options.data if name.startswith("simulated")]

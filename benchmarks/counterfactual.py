@@ -25,6 +25,7 @@ import os
 import re
 import warnings
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ import betascvi as bs
 from benchmarks._counterfactual_methods import METHODS, PeerMissingError, Predicted
 from benchmarks._counterfactual_scores import all_scores, log_per_10k
 from benchmarks._counterfactual_sets import DATA_SETS, Split, splits_of
-from benchmarks._record import RUNS, keep, write
+from benchmarks._record import RUNS, keep, recall, write
 from betascvi.datasets import counterfactual_truth
 
 SLOW = ("scANVI transform_batch",)
@@ -114,10 +115,15 @@ def _quietly(model: bs.BetaSCVI, split: Split, output: Any) -> Any:
         return bs.tl.counterfactual(model, start, {"condition": split.target}, output=output)
 
 
+def path_of(name: str, split: str, method: str, seed: int, epochs: int) -> Path:
+    """Where a run is kept."""
+    words = f"{name}-{split}-{method}-{seed}-{epochs}"
+    return RUNS / "counterfactual" / f"{re.sub(r'[^A-Za-z0-9=_-]+', '_', words)}.json"
+
+
 def once(name: str, split: Split, method: str, seed: int, options: Any) -> dict[str, Any]:
     """One run, from its file where there is one."""
-    words = f"{name}-{split.name}-{method}-{seed}-{options.epochs}"
-    path = RUNS / "counterfactual" / f"{re.sub(r'[^A-Za-z0-9=_-]+', '_', words)}.json"
+    path = path_of(name, split.name, method, seed, options.epochs)
     if path.exists() and not options.quick:
         return dict(json.loads(path.read_text()))
     try:
@@ -196,6 +202,11 @@ def main() -> None:
     if options.quick:
         options.seeds, options.epochs = 1, 2
         options.data = options.data[:1] if len(options.data) == len(DATA_SETS) else options.data
+    else:
+        recall(
+            "counterfactual",
+            lambda r: path_of(r["data"], r["split"], r["method"], r["seed"], options.epochs),
+        )
     found = []
     for name in options.data:
         if name != "simulated_atlas" and not os.environ.get("BETASCVI_DATA"):

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import betascvi as bs
 from benchmarks._integration_methods import METHODS, PeerMissingError
-from benchmarks._record import RUNS, keep, write
+from benchmarks._record import RUNS, keep, recall, write
 
 MOST_GENES = 2000
 SLOW = ("DRVI", "scANVI (reads labels)", "ours (labels anchored)")
@@ -118,10 +119,15 @@ def exact_neighbours(z: np.ndarray, n_neighbours: int) -> Any:
     return module.NeighborsResults(indices=found[1], distances=found[0])
 
 
+def path_of(name: str, method: str, seed: int, epochs: int) -> Path:
+    """Where a run is kept."""
+    words = re.sub(r"[^A-Za-z0-9=_-]+", "_", f"{name}-{method}-{seed}-{epochs}")
+    return RUNS / "integration" / f"{words}.json"
+
+
 def once(name: str, adata: AnnData, method: str, seed: int, options: Any) -> dict[str, Any]:
     """One run, from its file where there is one."""
-    words = re.sub(r"[^A-Za-z0-9=_-]+", "_", f"{name}-{method}-{seed}-{options.epochs}")
-    path = RUNS / "integration" / f"{words}.json"
+    path = path_of(name, method, seed, options.epochs)
     if path.exists() and not options.quick:
         return dict(json.loads(path.read_text()))
     row: dict[str, Any] = {"data": name, "method": method, "seed": seed}
@@ -178,6 +184,10 @@ def main() -> None:
         options.seeds, options.epochs, options.data = 1, 2, options.data[:1]
     elif find_spec("scib_metrics") is None:
         raise SystemExit("scib-metrics is not installed: pip install betascvi[bench]")
+    else:
+        recall(
+            "integration", lambda r: path_of(r["data"], r["method"], r["seed"], options.epochs)
+        )
     found: list[dict[str, Any]] = []
     for name in options.data:
         if not name.startswith("simulated") and not os.environ.get("BETASCVI_DATA"):
