@@ -32,6 +32,11 @@ class Predictive:
     """(cells, genes) probability of a zero of its own kind."""
     is_gaussian: bool = False
 
+    @property
+    def expected(self) -> np.ndarray:
+        """(cells, genes) expected expression, zero inflation counted in."""
+        return self.mean if self.dropout is None else self.mean * (1.0 - self.dropout)
+
 
 @torch.inference_mode()
 def predictive(
@@ -102,6 +107,16 @@ def carry(
     rate = one.mean.astype(np.float64) * scale
     other_rate = other.mean.astype(np.float64) * other_scale
     return _coupled(counts.astype(np.int64), rate, other_rate, rng).astype(np.float32)
+
+
+def carried_mean(counts: np.ndarray, one: Predictive, other: Predictive) -> np.ndarray:
+    """What :func:`carry` gives on average, where both arms have one dispersion."""
+    mean, moved = one.mean.astype(np.float64), other.mean.astype(np.float64)
+    scale = 1.0
+    if one.dispersion is not None:
+        scale = (one.dispersion + counts) / (one.dispersion + mean)
+    kept = np.divide(moved, mean, out=np.ones_like(mean), where=mean > moved)
+    return np.asarray(counts * kept + scale * np.maximum(moved - mean, 0.0))
 
 
 def _coupled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from betascvi._errors import UnknownFactorError
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
 from betascvi.model._predictive import argument_is_normal
+from betascvi.tl._calibration import calibrated
 from betascvi.tl._counterfactual_counts import carried_counts, drawn_counts
 from betascvi.tl._counterfactual_record import Counterfactual
 from betascvi.tl._data_error import data_error, group_codes
@@ -30,7 +32,7 @@ _DRAWN = ("counts", "carried")
 _INTERVAL = (0.05, 0.95)
 
 
-def counterfactual(
+def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and where to)
     model: BetaSCVI,
     adata: AnnData,
     changes: Mapping[str, Any],
@@ -39,6 +41,8 @@ def counterfactual(
     n_samples: int | None = None,
     seed: int = 0,
     store: str | Path | Store = "memory",
+    *,
+    calibrate_by: str | None = None,
 ) -> Counterfactual:
     r"""Expression of the same cells with some factors set to other values.
 
@@ -75,6 +79,12 @@ def counterfactual(
         Of every draw.
     store
         ``"memory"``, ``"sparse"``, the path of a zarr store, or :class:`Store`.
+    calibrate_by
+        Column of ``adata.obs``, and of the training cells', that names kinds of cells. Kinds that
+        were seen on both sides of the change are moved and compared with the cells that are there;
+        what is missing of their change, gene by gene, is added to that of the cells asked about:
+        their own kind's, or where that was not seen on both sides a mean of the other kinds',
+        the nearer ones first. A total of counts stays as it was.
 
     Returns
     -------
@@ -102,6 +112,7 @@ def counterfactual(
     >>> stimulated.to_anndata().layers["factual"]
     >>> by_type = bs.tl.GroupStatistics(groupby="cell_type")
     >>> bs.tl.counterfactual(model, adata, {"condition": "stim"}, output=by_type).to_frame()
+    >>> bs.tl.counterfactual(model, new_type, {"condition": "stim"}, calibrate_by="cell_type")
     """
     asked = as_store(store)
     _refuse(model, output, n_samples, asked)
@@ -112,6 +123,9 @@ def counterfactual(
     groups = GroupStatistics() if isinstance(output, str) else output
     names = _group_names(encoded.obs, groups)
     support = _support(encoded, targets, seed)
+    if calibrate_by is not None:
+        targets, note = calibrated(encoded, targets, calibrate_by, carries=kind == "carried")
+        support = replace(support, notes=(*support.notes, note))
     if kind == "statistics":
         table = _statistics(encoded, targets, names, groups, n_draws, seed, asked.chunk_size)
         return Counterfactual(

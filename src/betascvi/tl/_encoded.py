@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ class Encoded:
         wanted, back = np.unique(self.cells.indices[rows], return_inverse=True)
         return np.asarray(sparse.csr_matrix(x[wanted]).toarray()[back])
 
-    def factual(self, z: np.ndarray, rows: slice) -> Predictive:
+    def factual(self, z: np.ndarray, rows: slice | np.ndarray) -> Predictive:
         """What the model expects of a chunk of cells as they are."""
         setting = {name: values[rows] for name, values in self.cells.covariates.items()}
         return predictive(self.model, z[rows], self.cells.sizes[rows], setting)
@@ -54,7 +54,8 @@ class Encoded:
     def moved(self, z: np.ndarray, targets: Targets, arm: Arm, rows: slice) -> Predictive:
         """What it expects of the same cells in one arm of the targets."""
         positions, setting = targets.placed(z[rows], self.cells, arm, rows)
-        return predictive(self.model, positions, self.cells.sizes[rows], setting)
+        found = predictive(self.model, positions, self.cells.sizes[rows], setting)
+        return found if arm.gain is None else replace(found, mean=arm.gain.times(found.mean, rows))
 
     def mixed(self, z: np.ndarray, targets: Targets, rows: slice) -> np.ndarray:
         """(cells, genes) expected expression, averaged over the arms by their shares."""

@@ -17,12 +17,28 @@ _MOST_ARMS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Gain:
+    """What the expectations of cells are multiplied by, gene by gene; their totals stay."""
+
+    factors: np.ndarray
+    """(kinds, genes)"""
+    of_cell: np.ndarray
+    """(cells,) which row each cell takes."""
+
+    def times(self, mean: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        """(cells, genes) of a chunk of cells."""
+        raised = mean * self.factors[self.of_cell[rows]]
+        return np.asarray(raised * (mean.sum(1) / raised.sum(1))[:, None])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Arm:
     """One setting of the changed factors, and its share in the mixture."""
 
     weight: float
     codes: Mapping[str, np.ndarray]
     """Factor -> (cells,) code, number or angle that each cell is given."""
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +51,7 @@ class Targets:
     """Factor -> (cells,) the level, number, angle or mixture asked for."""
 
     def placed(
-        self, z: np.ndarray, cells: Cells, arm: Arm, rows: slice
+        self, z: np.ndarray, cells: Cells, arm: Arm, rows: slice | np.ndarray
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Positions and covariates of a chunk of cells (``z`` is theirs) in one arm."""
         setting = {name: values[rows] for name, values in cells.covariates.items()}
