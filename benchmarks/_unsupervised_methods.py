@@ -140,7 +140,7 @@ def _softplus(adata: AnnData, seed: int, epochs: int) -> Embedded:
 
 
 def _average(adata: AnnData, seed: int, epochs: int) -> Embedded:
-    return drvi(adata, seed, epochs, split_aggregation="mean")
+    return drvi(adata, seed, epochs, split_aggregation="sum")  # their name of the mean
 
 
 METHODS: dict[str, Embed] = {

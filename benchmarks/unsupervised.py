@@ -43,7 +43,7 @@ from benchmarks._unsupervised_methods import (
     log_counts,
     turned,
 )
-from betascvi.metrics._programs import correlation_of
+from betascvi.metrics._programs import correlation_of, marker_effects
 
 RUNS = _record.RUNS / "unsupervised"
 FIGURE = Path(__file__).parents[1] / "docs" / "concepts" / "figures" / "unsupervised.png"
@@ -121,8 +121,11 @@ def _own_scores(z: np.ndarray, label: pd.Series) -> dict[str, float]:
     }
 
 
-def known_programs(adata: AnnData, found: np.ndarray) -> dict[str, float]:
-    """How many of the true programs (centred within a factor) an axis matches."""
+def known_programs(adata: AnnData, found: np.ndarray | None, z: np.ndarray) -> dict[str, float]:
+    """How many of the true programs (centred within a factor) an axis matches.
+
+    ``program``: what a decoder says an axis does; ``marker``: what tells the cells that it is on in.
+    """
     truth = bs.datasets.Truth.of(adata).to_frame()
     truth = truth.loc[:, ~truth.columns.str.contains(":")]
     factor = truth.columns.str.split("=").str[0]
@@ -130,8 +133,21 @@ def known_programs(adata: AnnData, found: np.ndarray) -> dict[str, float]:
     for name in factor.unique():
         if (factor == name).sum() > 2:
             true[factor == name] -= true[factor == name].mean(0)
-    best = correlation_of(np.vstack([true, found]))[: len(true), len(true) :].max(1)
-    return {"programs_matched": float((best >= 0.9).mean()), "program_r": float(np.median(best))}
+    rows = {}
+    for name, programs in (("program", found), ("marker", markers_of(adata, z))):
+        if programs is not None and len(programs):
+            best = correlation_of(np.vstack([true, programs]))[: len(true), len(true) :].max(1)
+            rows[f"{name}s_matched"] = float((best >= 0.9).mean())
+            rows[f"{name}_r"] = float(np.median(best))
+    return rows
+
+
+def markers_of(adata: AnnData, z: np.ndarray) -> np.ndarray:
+    """What tells cells far out on an axis from the others, either way, for any embedding."""
+    axes = z[:, living(z)]
+    out = (axes - np.median(axes, axis=0)) / (2.0 * axes.std(0))
+    on = np.clip(np.hstack([out, -out]), 0.0, 1.0)
+    return marker_effects(on, [(slice(None), adata.layers["counts"])])
 
 
 def run(
@@ -203,8 +219,8 @@ def kept(
         **found.about,
         "scored_by": "drvi-py" if HAS_DRVI else "betascvi",
     }  # fmt: skip
-    if name == "simulated" and found.programs is not None and len(found.programs):
-        row |= known_programs(adata, found.programs)
+    if name == "simulated":
+        row |= known_programs(adata, found.programs, found.z.astype(np.float64))
     if not quick:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "z.npy", found.z.astype(np.float32))
@@ -304,7 +320,8 @@ def against(frame: pd.DataFrame, peer: str = "DRVI", score: str = "LMS-SMI") -> 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and spread over seeds."""
     shown = [*SCORES, "DCI-D", "DCI-C", "MIG", "held_out_nll", "seconds", "processor_seconds", "peak_mb",
-             "peak_over_start_mb", "axes_alive", "copies", "LMS-SMI merged", "programs_matched", "program_r"]  # fmt: skip
+             "peak_over_start_mb", "axes_alive", "copies", "LMS-SMI merged", "programs_matched", "program_r", "markers_matched",
+             "marker_r"]  # fmt: skip
     shown = [name for name in shown if name in frame]
     grouped = frame.groupby(["data", "method", "epochs"], sort=False)
     table = grouped[shown].mean()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
-from betascvi.metrics._programs import GenePrograms, match_axes, mean_matched
+from betascvi.metrics._programs import GenePrograms, marker_effects, match_axes, mean_matched
 
 GENES = tuple(f"g{i}" for i in range(50))
 
@@ -110,3 +111,24 @@ def test_an_axis_at_its_prior_has_vanished_whatever_its_weights_would_do(
     at_prior = replace(record, kl=np.array([1.0, 0.001, 1.0, 1.0]))
 
     assert at_prior.vanished == ("free_2", "free_4")
+
+
+def test_markers_are_the_same_in_one_piece_and_in_many_sparse_or_dense() -> None:
+    rng = np.random.default_rng(0)
+    counts, on = rng.poisson(1.0, (30, 7)), rng.uniform(size=(30, 3))
+
+    whole = marker_effects(on, [(slice(None), counts)])
+    pieces = [(slice(i, i + 8), sparse.csr_array(counts[i : i + 8])) for i in range(0, 30, 8)]
+
+    assert whole.shape == (3, 7)
+    np.testing.assert_allclose(marker_effects(on, pieces), whole, rtol=1e-10)
+
+
+def test_a_program_that_is_on_in_no_cell_or_in_all_has_no_markers() -> None:
+    counts = np.random.default_rng(0).poisson(1.0, (20, 5))
+    on = np.stack([np.zeros(20), np.ones(20), np.arange(20) % 2], axis=1)
+
+    found = marker_effects(on, [(slice(None), counts)])
+
+    assert (found[:2] == 0).all()
+    assert np.abs(found[2]).max() > 0

@@ -11,6 +11,7 @@ from anndata import AnnData
 
 import betascvi as bs
 from betascvi._errors import TrainingError
+from betascvi.tl._attribution import _how_far_on
 
 QUICK: dict[str, Any] = {
     "max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False, "batch_size": 100,
@@ -110,3 +111,59 @@ def test_an_untrained_model_and_a_bad_span_are_refused(tiny_adata: AnnData) -> N
     model.is_trained_ = True
     with pytest.raises(ValueError, match="span"):
         bs.tl.attribute_genes(model, span=-1.0)
+
+
+def test_markers_of_an_axis_are_what_tells_the_cells_it_is_on_in(
+    additive: bs.BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells far out on the third axis are those with many counts of the last ten genes."""
+    counts = additive.adata.layers["counts"].toarray()
+    share = counts[:, -10:].sum(1) / counts.sum(1)
+    z = np.zeros((len(counts), 4), dtype=np.float32)
+    z[:, 2] = np.where(share > np.median(share), 3.0, 0.0)
+    real = type(additive).get_latent_representation
+
+    def placed(model: Any, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+        if kwargs.get("return_dist"):
+            return real(model, *args, indices=indices, **kwargs)
+        return z[indices]
+
+    monkeypatch.setattr(type(additive), "get_latent_representation", placed)
+
+    programs = bs.tl.attribute_genes(additive, by="cells")
+
+    rows = np.sort(additive.train_indices)
+    is_on = z[rows, 2] > 0
+    per_10k = 1e4 * counts[rows] / counts[rows].sum(1, keepdims=True)
+    expected = np.log(per_10k[is_on].mean(0) + 0.1) - np.log(per_10k[~is_on].mean(0) + 0.1)
+    np.testing.assert_allclose(programs.effects[2, 1], expected, atol=1e-5)
+    assert (programs.effects[2, 0] == 0).all()  # no cell is on that side
+    assert (programs.effects[0] == 0).all()
+    assert programs.by == "cells"
+    assert not programs.is_exact
+
+
+def test_a_cell_half_way_of_what_the_decoder_makes_of_the_span_counts_half(
+    additive: bs.BetaSCVI,
+) -> None:
+    pool = additive.module.decoder.pool
+    z = np.linspace(-1.0, 4.0, 11, dtype=np.float32)[:, None] * np.eye(4, dtype=np.float32)[0]
+    with torch.no_grad():
+        gates = pool.gates(torch.tensor([[0.0], [2.0], *z[:, :1].tolist()]).expand(-1, 4))[:, 0, 0]
+    start, end, at = gates[0], gates[1], gates[2:]
+
+    on = _how_far_on(additive, z, np.arange(10), 2.0)
+
+    expected = ((at - start) / (end - start)).clamp(0, 1).numpy()
+    np.testing.assert_allclose(on[:, 4], expected, atol=0.02)  # rising, interpolated at 9 points
+
+
+def test_markers_without_counts_are_refused(tiny_adata: AnnData, additive: bs.BetaSCVI) -> None:
+    with pytest.raises(ValueError, match="by is 'decoder' or 'cells', got 'genes'"):
+        bs.tl.attribute_genes(additive, by="genes")  # type: ignore[arg-type]
+    tiny_adata.obsm["X_pca"] = np.random.default_rng(0).normal(size=(tiny_adata.n_obs, 5))
+    bs.BetaSCVI.setup_anndata(tiny_adata, obsm_key="X_pca")
+    model = bs.BetaSCVI(tiny_adata, n_latent=3, n_hidden=8)
+    model.train(**QUICK)
+    with pytest.raises(ValueError, match="by='cells' compares counts of cells"):
+        bs.tl.attribute_genes(model, by="cells")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy import sparse
 
 from betascvi.metrics._diagnosis import DEAD_NATS
 
@@ -47,7 +48,8 @@ class GenePrograms:
     genes: tuple[str, ...]
     effects: Float[np.ndarray, "axes two genes"]
     """Change of log expression (of a PCA's model: of expression) when an axis falls ``[:, 0]`` or
-    rises ``[:, 1]`` by ``span`` from the origin, all others held."""
+    rises ``[:, 1]`` by ``span`` from the origin, all others held; with ``by="cells"`` the
+    difference in log counts between cells in which the direction is on and the others."""
     explained: Float[np.ndarray, " axes"]
     """Share of the variation of decoded expression between cells that is lost without the axis."""
     kl: Float[np.ndarray, " axes"]
@@ -55,6 +57,8 @@ class GenePrograms:
     span: float
     is_exact: bool
     """Read off an additive decoder, where an axis does the same whatever the others do."""
+    by: str = "decoder"
+    """``"decoder"`` or ``"cells"``: what the effects are of."""
 
     @property
     def order(self) -> np.ndarray:
@@ -174,6 +178,26 @@ def correlation_of(rows: Float[np.ndarray, "rows genes"]) -> Float[np.ndarray, "
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
     return np.asarray(unit @ unit.T)
+
+
+def marker_effects(
+    on: Float[np.ndarray, "cells programs"], counts: Iterable[tuple[slice, Any]]
+) -> Float[np.ndarray, "programs genes"]:
+    """Log mean counts per 10,000 of cells in which a program is on, less those of the others.
+
+    ``on`` says how far each cell is, from 0 to 1; ``counts`` are pieces of the cells, dense or
+    sparse. A tenth of a count is added to both means.
+    """
+    sums: list[Any] = [0.0, 0.0]
+    weights = on, 1.0 - on
+    for some, piece in counts:
+        x = sparse.csr_array(piece, dtype=np.float64)
+        x = sparse.diags_array(1e4 / np.maximum(x.sum(1), 1.0)) @ x
+        sums = [total + (x.T @ weight[some]).T for total, weight in zip(sums, weights, strict=True)]
+    n_cells = [weight.sum(0)[:, None] for weight in weights]
+    logs = [np.log(s / np.maximum(n, 1e-12) + 0.1) for s, n in zip(sums, n_cells, strict=True)]
+    is_told = np.minimum(*n_cells) >= 1.0  # a cell at least on either side
+    return np.where(is_told, logs[0] - logs[1], 0.0)
 
 
 def match_axes(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from betascvi._errors import TrainingError
-from betascvi.metrics._programs import GenePrograms
+from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
-from betascvi.tl._own_settings import is_embedding, own_covariates
+from betascvi.tl._own_settings import data_of, is_embedding, own_covariates
 
 _N_CELLS = 400
 _TINY = 1e-12
+_CHUNK = 4096
+_STEPS = 9
 
 
 def attribute_genes(
-    model: BetaSCVI, *, span: float = 2.0, n_cells: int = _N_CELLS, seed: int = 0
+    model: BetaSCVI,
+    *,
+    by: Literal["decoder", "cells"] = "decoder",
+    span: float = 2.0,
+    n_cells: int = _N_CELLS,
+    seed: int = 0,
 ) -> GenePrograms:
     r"""The gene program of each axis and direction.
 
-    For axis k in direction :math:`\pm` the effect on gene g is
+    By the decoder, what axis k in direction :math:`\pm` does to gene g alone is
 
     .. math::
         e^{\pm}_{kg} = \log \lambda_g(\pm s\, u_k) - \log \lambda_g(0)
@@ -31,10 +38,17 @@ def attribute_genes(
     decoding: what an axis adds does not depend on the others, nor on covariates. With a joint
     decoder it is decoded expression, in the commonest covariates, and holds around the origin.
 
+    By the cells, the effect is the difference of log mean counts per 10,000 between the training
+    cells in which the direction is on and the others. A cell counts by how far it is on: the share
+    of the change at the span that the decoder makes of it. That is what a marker gene is, and holds
+    what goes along with the axis, too: another axis, or a batch.
+
     Parameters
     ----------
     model
         A trained model.
+    by
+        ``"decoder"`` for the axis alone, ``"cells"`` for the cells it is on in.
     span
         How far an axis moves, in standard deviations of its prior.
     n_cells
@@ -60,11 +74,19 @@ def attribute_genes(
     >>> programs = bs.tl.attribute_genes(model)
     >>> print(programs)
     >>> programs.to_frame().query("rank <= 5")
+    >>> markers = bs.tl.attribute_genes(model, by="cells")
     """
     if not model.is_trained:
         raise TrainingError("attribute_genes needs a trained model; call model.train() first.")
     if not 0.0 < span < np.inf:
         raise ValueError(f"span is a positive number of standard deviations, got {span!r}.")
+    if by not in ("decoder", "cells"):
+        raise ValueError(f"by is 'decoder' or 'cells', got {by!r}.")
+    if by == "cells" and (is_embedding(model) or model.minified_data_type is not None):
+        raise ValueError(
+            "by='cells' compares counts of cells, and this model has none: it is of an embedding "
+            "or minified; ask for by='decoder'."
+        )
     if model.adata is None:
         raise ValueError("attribute_genes needs the model's cells; load it with adata=.")
     chosen = _cells(model, n_cells, seed)
@@ -72,16 +94,22 @@ def attribute_genes(
     points = np.concatenate([np.zeros_like(steps[:1]), -steps, steps])
     level, is_exact = _log_expression(model, points, chosen)
     effects = np.stack(np.split(level[1:] - level[0], 2), axis=1)
+    if by == "cells":
+        effects, is_exact = _between_cells(model, chosen, span), False
     genes = tuple(map(str, _gene_names(model, effects.shape[-1])))
     mean, variance = model.get_latent_representation(indices=chosen.tolist(), return_dist=True)
     kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
     explained = _explained(model, chosen, mean)
-    return GenePrograms(tuple(model.axis_names), genes, effects, explained, kl, span, is_exact)
+    return GenePrograms(tuple(model.axis_names), genes, effects, explained, kl, span, is_exact, by)
+
+
+def _training_rows(model: BetaSCVI) -> np.ndarray:
+    known = getattr(model, "train_indices", None)
+    return np.arange(model.adata.n_obs) if known is None else np.sort(np.asarray(known))
 
 
 def _cells(model: BetaSCVI, n_cells: int, seed: int) -> np.ndarray:
-    known = getattr(model, "train_indices", None)
-    training = np.arange(model.adata.n_obs) if known is None else np.asarray(known)
+    training = _training_rows(model)
     rng = np.random.default_rng(seed)
     return np.sort(rng.choice(training, min(n_cells, len(training)), replace=False))
 
@@ -95,6 +123,34 @@ def _log_expression(
         return rates.astype(np.float64), True
     decoded = model.decode(points, _commonest(model, chosen), library_size=1.0).astype(np.float64)
     return (decoded if is_embedding(model) else np.log(decoded + _TINY)), False
+
+
+def _between_cells(model: BetaSCVI, chosen: np.ndarray, span: float) -> np.ndarray:
+    """(axes, directions, genes) log counts of cells that are on less those of the others."""
+    rows = _training_rows(model)
+    z = np.asarray(model.get_latent_representation(indices=rows.tolist()))
+    on = _how_far_on(model, z, chosen, span)
+    starts = range(0, len(rows), _CHUNK)
+    pieces = ((slice(i, i + _CHUNK), data_of(model, rows[i : i + _CHUNK])) for i in starts)
+    return np.stack(np.split(marker_effects(on, pieces), 2), axis=1)
+
+
+def _how_far_on(model: BetaSCVI, z: np.ndarray, chosen: np.ndarray, span: float) -> np.ndarray:
+    """(cells, directions x axes) share of the change of rates at the span; falling axes first."""
+    n_axes = z.shape[1]
+    on = np.empty((len(z), 2 * n_axes))
+    steps = span * np.linspace(0.0, 1.0, _STEPS)
+    for axis in range(n_axes):
+        for side, sign in enumerate((-1.0, 1.0)):
+            points = np.zeros((_STEPS, n_axes), dtype=np.float32)
+            points[:, axis] = sign * steps
+            rates = np.exp(_log_expression(model, points, chosen)[0])
+            change = np.linalg.norm(rates - rates[0], axis=1)
+            share = change / max(change[-1], _TINY)
+            on[:, side * n_axes + axis] = np.interp(
+                sign * z[:, axis], steps, np.minimum(share, 1.0)
+            )
+    return on
 
 
 def _commonest(model: BetaSCVI, chosen: np.ndarray) -> dict[str, Any]:
