@@ -377,7 +377,7 @@ def wanted(options: argparse.Namespace) -> list[tuple[str, str, int]]:
         print("drvi-py is not there: its rows are left out, scores are our versions")
         methods = [name for name in methods if name not in NEED_DRVI]
     every = [(d, m, s) for s in options.seeds for d in data for m in methods]
-    return [run for run in every if DATA[run[0]].batch is not None or run[1] not in NEED_BATCH]
+    return [r for r in every if DATA[r[0]].batch is not None or r[1] not in NEED_BATCH]
 
 
 def main() -> None:
