@@ -59,19 +59,22 @@ def keep(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def recall(name: str, path_of: Callable[[Mapping[str, Any]], Path]) -> None:
+def recall(name: str, path_of: Callable[[Mapping[str, Any]], Path], **settings: Any) -> None:
     """Lay out the rows of the committed table as finished runs, where no newer file is there.
+
+    Only where the table was made with these ``settings``.
 
     A study of many sittings goes on wherever the repository is cloned. To repeat a run, delete
     its row from the table and its file.
     """
     table = RESULTS / f"{name}.json"
-    rows = json.loads(table.read_text())["rows"] if table.exists() else []
+    known = json.loads(table.read_text()) if table.exists() else {"settings": {}, "rows": []}
+    if any(known["settings"].get(key) != value for key, value in settings.items()):
+        return
     found = 0
-    for row in rows:
-        path = path_of(row)
-        if not row.get("skipped") and not path.exists():
-            write_json(path, row)
+    for row in known["rows"]:
+        if not row.get("skipped") and not path_of(row).exists():
+            write_json(path_of(row), row)
             found += 1
     if found:
         print(f"{found} finished runs are taken from {table.name}")

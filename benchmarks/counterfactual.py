@@ -215,6 +215,7 @@ def main() -> None:
         recall(
             "counterfactual",
             lambda r: path_of(r["data"], r["split"], r["method"], r["seed"], options.epochs),
+            epochs=options.epochs,
         )
     found = []
     for name in options.data:

@@ -185,7 +185,11 @@ def main() -> None:
     elif find_spec("scib_metrics") is None:
         raise SystemExit("scib-metrics is not installed: pip install betascvi[bench]")
     else:
-        recall("integration", lambda r: path_of(r["data"], r["method"], r["seed"], options.epochs))
+        recall(
+            "integration",
+            lambda r: path_of(r["data"], r["method"], r["seed"], options.epochs),
+            epochs=options.epochs,
+        )
     found: list[dict[str, Any]] = []
     for name in options.data:
         if not name.startswith("simulated") and not os.environ.get("BETASCVI_DATA"):

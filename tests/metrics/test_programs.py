@@ -132,3 +132,8 @@ def test_a_program_that_is_on_in_no_cell_or_in_all_has_no_markers() -> None:
 
     assert (found[:2] == 0).all()
     assert np.abs(found[2]).max() > 0
+
+
+def test_axes_that_are_on_in_the_same_cells_are_no_duplicates(record: GenePrograms) -> None:
+    assert record.duplicates
+    assert not replace(record, by="cells").duplicates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,12 @@ def test_markers_without_counts_are_refused(tiny_adata: AnnData, additive: bs.Be
     model.train(**QUICK)
     with pytest.raises(ValueError, match="by='cells' compares counts of cells"):
         bs.tl.attribute_genes(model, by="cells")
+
+
+def test_a_model_loaded_with_other_cells_reads_those(additive: bs.BetaSCVI, tmp_path: Path) -> None:
+    additive.save(tmp_path / "model")
+    few = additive.adata[:30].copy()
+    loaded = bs.BetaSCVI.load(tmp_path / "model", adata=few)
+
+    for by in ("decoder", "cells"):
+        assert np.isfinite(bs.tl.attribute_genes(loaded, by=by).effects).all()

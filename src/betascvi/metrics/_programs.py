@@ -86,7 +86,13 @@ class GenePrograms:
 
     @property
     def duplicates(self) -> tuple[Duplicate, ...]:
-        """Stronger programs of living axes that correlate over genes by 0.9 or more."""
+        """Stronger programs of living axes that correlate over genes by 0.9 or more.
+
+        None of ``by="cells"``: axes that are on in the same cells have the same markers, whatever
+        each of them does.
+        """
+        if self.by == "cells":
+            return ()
         alive = np.flatnonzero(~self.is_vanished)
         stronger = (self.signs > 0).astype(int)
         programs = np.stack([self.effects[i, stronger[i]] for i in alive] or [np.empty(0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,14 @@ def training_rows(model: BetaSCVI) -> np.ndarray | None:
     if model.adata is None or rows is None or not len(rows):
         return None
     rows = np.sort(np.asarray(rows, dtype=np.int64))
-    return rows if rows[-1] < model.adata.n_obs else None  # loaded with other cells
+    names = getattr(model, "trained_on_", None)  # missing where scvi-tools trained the model
+    is_other = names is not None and names != digest_of_names(model.adata)
+    return None if is_other or rows[-1] >= model.adata.n_obs else rows
+
+
+def digest_of_names(adata: AnnData) -> str:
+    """Tells an AnnData from one with other cells, or in another order."""
+    return hashlib.sha256("\n".join(map(str, adata.obs_names)).encode()).hexdigest()
 
 
 def observed_sizes(x: Any, rows: np.ndarray) -> np.ndarray:

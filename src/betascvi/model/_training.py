@@ -12,6 +12,7 @@ from scvi.train._config import merge_kwargs
 from torch import nn
 
 from betascvi.data import why_not_resident
+from betascvi.model._cells import digest_of_names
 from betascvi.model._dead_axes import dead_free_axes, kl_of_axes
 from betascvi.model._decoder_start import refuse_more_axes_than_cells
 from betascvi.model._predict_factor import fit_temperatures
@@ -83,6 +84,7 @@ def finish_training(model: BetaSCVI) -> None:
     warn_unfinished(objective, progress, was_cut_short=was_cut_short)
     if model.adata is None or model.minified_data_type is not None:
         return
+    model.trained_on_ = digest_of_names(model.adata)
     some = np.sort(model.train_indices[: cells_to_look_at(len(model.train_indices), n_epochs)])
     moments = SCVI.get_latent_representation(model, indices=some, return_dist=True)
     kl = kl_of_axes(model, moments, some)

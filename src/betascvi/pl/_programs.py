@@ -55,7 +55,11 @@ def programs(
         top = np.argsort(-effect, kind="stable")[:n_genes][::-1]
         panel.barh(np.arange(len(top)), effect[top], color=colour, height=0.75)
         panel.set_yticks(np.arange(len(top)), [record.genes[i] for i in top], fontsize=8)
-        panel.set_xlabel(f"effect at {direction}{record.span:g} s.d.")
+        panel.set_xlabel(
+            "log ratio, cells on / off"
+            if record.by == "cells"
+            else f"effect at {direction}{record.span:g} s.d."
+        )
         plain(panel)
     share = record.explained[position]
     drawn[0].set_title(f"{record.axes[position]}: {share:.1%} of variation", loc="left", size=10)

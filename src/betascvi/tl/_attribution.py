@@ -10,6 +10,7 @@ from pandas.api.types import is_numeric_dtype
 from betascvi._errors import TrainingError
 from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
+from betascvi.model._cells import training_rows
 from betascvi.tl._own_settings import data_of, is_embedding, own_covariates
 
 _N_CELLS = 400
@@ -104,8 +105,9 @@ def attribute_genes(
 
 
 def _training_rows(model: BetaSCVI) -> np.ndarray:
-    known = getattr(model, "train_indices", None)
-    return np.arange(model.adata.n_obs) if known is None else np.sort(np.asarray(known))
+    """Positions of the training cells, or of all where the model was loaded with others."""
+    known = training_rows(model)
+    return np.arange(model.adata.n_obs) if known is None else known
 
 
 def _cells(model: BetaSCVI, n_cells: int, seed: int) -> np.ndarray:

@@ -84,7 +84,8 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
         were seen on both sides of the change are moved and compared with the cells that are there;
         what is missing of their change, gene by gene, is added to that of the cells asked about:
         their own kind's, or where that was not seen on both sides a mean of the other kinds',
-        the nearer ones first. A total of counts stays as it was.
+        the nearer ones first. Totals of expected counts stay as they were. What differs between
+        the sides besides (a batch that the model has no handle on) is taken for the change.
 
     Returns
     -------
@@ -124,15 +125,18 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
     names = _group_names(encoded.obs, groups)
     support = _support(encoded, targets, seed)
     if calibrate_by is not None:
-        targets, note = calibrated(encoded, targets, calibrate_by, carries=kind == "carried")
-        support = replace(support, notes=(*support.notes, note))
+        targets, notes = calibrated(encoded, targets, calibrate_by, carries=kind == "carried")
+        support = replace(support, notes=(*support.notes, *notes))
     if kind == "statistics":
         table = _statistics(encoded, targets, names, groups, n_draws, seed, asked.chunk_size)
         return Counterfactual(
             dict(changes), kind, len(encoded.obs), n_draws, support.seen, support.notes, None,
             statistics=table,
         )  # fmt: skip
-    return _matrices(encoded, targets, support, kind, n_draws, seed, asked, changes)
+    about: dict[str, Any] = {"output": kind, "seed": seed}
+    if calibrate_by is not None:
+        about["calibrate_by"] = calibrate_by
+    return _matrices(encoded, targets, support, n_draws, asked, changes, about)
 
 
 def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -> None:
@@ -192,18 +196,18 @@ def _matrices(
     encoded: Encoded,
     targets: Targets,
     support: Support,
-    output: str,
     n_draws: int | None,
-    seed: int,
     store: Store,
     changes: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> Counterfactual:
     obs = obs_of_targets(encoded.obs, targets.words)
     if support.distance is not None:
         obs["distance_to_training"] = support.distance
     skeleton = AnnData(obs=obs, var=pd.DataFrame(index=encoded.genes))
     asked_for = {name: str(target) for name, target in changes.items()}
-    skeleton.uns[_keys.UNS] = {"counterfactual": asked_for, "output": output, "seed": seed}
+    skeleton.uns[_keys.UNS] = {"counterfactual": asked_for, **about}
+    output, seed = about["output"], about["seed"]
     is_counts = output in _DRAWN
     make = {"mean": _means, "counts": drawn_counts, "carried": carried_counts}[output]
     with opened(store, skeleton, is_counts=is_counts) as sink:
