@@ -185,6 +185,6 @@ def _names_of_kinds(column: pd.Series) -> list[str]:
     )
     named = column.notna()
     return [
-        "" if not there else f"{float(value):g}" if of_numbers else str(value)
+        "" if not there else f"{float(value):.15g}" if of_numbers else str(value)
         for value, there in zip(column, named, strict=True)
     ]

@@ -55,8 +55,8 @@ class KindsSeen:
         settings = settings_of([self._codes[name] for name in changed])
         there = pd.DataFrame({"kind": kinds, "setting": pd.Series(settings, dtype=object)})
         self._members = {
-            (str(kind), setting): rows
-            for (kind, setting), rows in there.groupby(
+            (str(kind), setting): positions
+            for (kind, setting), positions in there.groupby(
                 ["kind", "setting"], sort=False
             ).indices.items()
         }
