@@ -263,7 +263,10 @@ def _copies(path: Path) -> dict[str, float]:
     found = {"copies": 1.0 - len(kinds) / max(len(living(z)), 1), "LMS-SMI merged": row["LMS-SMI"]}
     if found["copies"] > 0.0:
         labels = cells_of(row["data"]).obs[list(DATA[row["data"]].labels)]
-        merged = scores_of(z[:, kinds], labels.apply(lambda c: c.astype("category")))
+        axes = (
+            z[:, kinds] if len(kinds) > 1 else np.pad(z[:, kinds], [(0, 0), (0, 1)])
+        )  # drvi-py takes two
+        merged = scores_of(axes, labels.apply(lambda c: c.astype("category")))
         found["LMS-SMI merged"] = merged["LMS-SMI"]
     _record.write_json(kept, found)
     return found
