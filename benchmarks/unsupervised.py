@@ -305,7 +305,7 @@ def agreement(epochs: int) -> list[dict[str, Any]]:
     rows = []
     for name in DATA:
         for method in EVERY:
-            pattern = f"{name}/{method.replace(' ', '_')}-*-{epochs}/z.npy"
+            pattern = f"{name}/{method.replace(' ', '_')}-[0-9]*-{epochs}/z.npy"
             runs = [np.load(path) for path in sorted(RUNS.glob(pattern))]
             known = before.get((name, method), {"runs": 1})
             if known["runs"] > max(len(runs), 1):
