@@ -62,9 +62,7 @@ def keep(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
 def recall(name: str, path_of: Callable[[Mapping[str, Any]], Path], **settings: Any) -> None:
     """Lay out the rows of the committed table as finished runs, where no newer file is there.
 
-    Only where the table was made with these ``settings``.
-
-    A study of many sittings goes on wherever the repository is cloned. To repeat a run, delete
+    Rows of a table made with other ``settings`` are left. A study of many sittings goes on wherever the repository is cloned. To repeat a run, delete
     its row from the table and its file.
     """
     table = RESULTS / f"{name}.json"

@@ -164,10 +164,14 @@ def test_markers_without_counts_are_refused(tiny_adata: AnnData, additive: bs.Be
         bs.tl.attribute_genes(additive, by="genes")  # type: ignore[arg-type]
     tiny_adata.obsm["X_pca"] = np.random.default_rng(0).normal(size=(tiny_adata.n_obs, 5))
     bs.BetaSCVI.setup_anndata(tiny_adata, obsm_key="X_pca")
-    model = bs.BetaSCVI(tiny_adata, n_latent=3, n_hidden=8)
-    model.train(**QUICK)
-    with pytest.raises(ValueError, match="by='cells' compares counts of cells"):
-        bs.tl.attribute_genes(model, by="cells")
+    of_embedding = bs.BetaSCVI(tiny_adata, n_latent=3, n_hidden=8)
+    of_embedding.train(**QUICK)
+    bs.BetaSCVI.setup_anndata(tiny_adata, layer="counts")
+    gaussian = bs.BetaSCVI(tiny_adata, n_latent=3, n_hidden=8, gene_likelihood="normal")
+    gaussian.train(**QUICK)
+    for model in (of_embedding, gaussian):
+        with pytest.raises(ValueError, match="its likelihood is a Gaussian"):
+            bs.tl.attribute_genes(model, by="cells")
 
 
 def test_a_model_loaded_with_other_cells_reads_those(additive: bs.BetaSCVI, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from betascvi._errors import TrainingError
 from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
 from betascvi.model._cells import training_rows
+from betascvi.model._predictive import argument_is_normal
 from betascvi.tl._own_settings import data_of, is_embedding, own_covariates
 
 _N_CELLS = 400
@@ -83,10 +84,11 @@ def attribute_genes(
         raise ValueError(f"span is a positive number of standard deviations, got {span!r}.")
     if by not in ("decoder", "cells"):
         raise ValueError(f"by is 'decoder' or 'cells', got {by!r}.")
-    if by == "cells" and (is_embedding(model) or model.minified_data_type is not None):
+    has_counts = not (is_embedding(model) or argument_is_normal(model))
+    if by == "cells" and not (has_counts and model.minified_data_type is None):
         raise ValueError(
-            "by='cells' compares counts of cells, and this model has none: it is of an embedding "
-            "or minified; ask for by='decoder'."
+            "by='cells' compares counts of cells, and this model has none: its likelihood is a "
+            "Gaussian, or its data are minified; ask for by='decoder'."
         )
     if model.adata is None:
         raise ValueError("attribute_genes needs the model's cells; load it with adata=.")
