@@ -58,8 +58,11 @@ def _has_gpu() -> bool:
 
 
 def _seed_everything() -> None:
+    import scvi
     import torch
 
+    if scvi.settings.seed != _SEED:  # without one, scvi-tools splits cells anew each time
+        scvi.settings.seed = _SEED
     random.seed(_SEED)
     np.random.seed(_SEED)  # noqa: NPY002 (scvi-tools draws from it)
     torch.manual_seed(_SEED)

@@ -253,12 +253,12 @@ def test_the_elbo_of_the_history_is_that_of_the_model(
 ) -> None:
     model = make_model(dropout_rate=0.0)
 
-    model.train(**quick, check_val_every_n_epoch=1)
+    model.train(**quick, check_val_every_n_epoch=1, train_size=0.5)
 
-    held_out = float(model.get_elbo(indices=model.validation_indices))
-    assert abs(held_out) == pytest.approx(
-        float(model.history["elbo_validation"].iloc[-1, 0]), rel=0.02
-    )
+    recorded = float(model.history["elbo_validation"].iloc[-1, 0])
+    # one draw of the latent a cell, of 60 cells: the two differ by a third of a percent by chance
+    held_out = [abs(float(model.get_elbo(indices=model.validation_indices))) for _ in range(20)]
+    assert recorded == pytest.approx(np.mean(held_out), rel=0.02)
 
 
 def test_new_cells_with_known_covariates_are_encoded(fitted: BetaSCVI, adata: AnnData) -> None:

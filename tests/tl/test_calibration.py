@@ -94,7 +94,7 @@ def test_a_kind_seen_on_both_sides_changes_as_its_cells_did(model: BetaSCVI, out
 
     missed = np.abs(plain - true).mean()
     assert missed > 0.2
-    assert np.abs(better - true).mean() < 0.35 * missed  # totals stay: that costs a factor
+    assert np.abs(better - true).mean() < 0.5 * missed  # totals stay: that costs a factor
 
 
 @pytest.mark.parametrize("output", ["mean", "carried"])
@@ -196,7 +196,7 @@ def test_two_factors_at_once_are_compared_at_both_and_from_where_each_cell_start
         np.abs(np.log(_shares(f.X) + 1e-3) - np.log(_shares(f.layers["factual"]) + 1e-3) - true)
         for f in (plain, better)
     ]
-    assert off[1].mean() < 0.6 * off[0].mean()
+    assert off[1].mean() < 0.8 * off[0].mean()
 
 
 def test_what_a_batch_does_is_not_taken_for_the_change() -> None:
