@@ -46,6 +46,7 @@ from benchmarks._unsupervised_methods import (
     log_counts,
     turned,
 )
+from betascvi.metrics._axis_sides import sides
 from betascvi.metrics._programs import correlation_of, marker_effects
 
 RUNS = _record.RUNS / "unsupervised"
@@ -150,10 +151,8 @@ def known_programs(adata: AnnData, found: np.ndarray | None, z: np.ndarray) -> d
 
 
 def markers_of(adata: AnnData, z: np.ndarray) -> np.ndarray:
-    """What tells cells far out on an axis from the others, either way, for any embedding."""
-    axes = z[:, living(z)]
-    out = (axes - np.median(axes, axis=0)) / (2.0 * axes.std(0))
-    on = np.clip(np.hstack([out, -out]), 0.0, 1.0)
+    """What ``attribute_genes(by="cells")`` says of axes, here of any embedding's."""
+    on = sides(z[:, living(z)]).reshape(len(z), -1)
     return marker_effects(on, [(slice(None), adata.layers["counts"])])
 
 

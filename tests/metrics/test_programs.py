@@ -115,7 +115,7 @@ def test_an_axis_at_its_prior_has_vanished_whatever_its_weights_would_do(
 
 def test_markers_are_the_same_in_one_piece_and_in_many_sparse_or_dense() -> None:
     rng = np.random.default_rng(0)
-    counts, on = rng.poisson(1.0, (30, 7)), rng.uniform(size=(30, 3))
+    counts, on = rng.poisson(1.0, (30, 7)), rng.uniform(size=(30, 3)) > 0.5
 
     whole = marker_effects(on, [(slice(None), counts)])
     pieces = [(slice(i, i + 8), sparse.csr_array(counts[i : i + 8])) for i in range(0, 30, 8)]
@@ -126,7 +126,7 @@ def test_markers_are_the_same_in_one_piece_and_in_many_sparse_or_dense() -> None
 
 def test_a_program_that_is_on_in_no_cell_or_in_all_has_no_markers() -> None:
     counts = np.random.default_rng(0).poisson(1.0, (20, 5))
-    on = np.stack([np.zeros(20), np.ones(20), np.arange(20) % 2], axis=1)
+    on = np.stack([np.zeros(20), np.ones(20), np.arange(20) % 2], axis=1).astype(bool)
 
     found = marker_effects(on, [(slice(None), counts)])
 

@@ -49,7 +49,7 @@ class GenePrograms:
     effects: Float[np.ndarray, "axes two genes"]
     """Change of log expression (of a PCA's model: of expression) when an axis falls ``[:, 0]`` or
     rises ``[:, 1]`` by ``span`` from the origin, all others held; with ``by="cells"`` the
-    difference in log counts between cells in which the direction is on and the others."""
+    difference in log counts between cells at that end of the axis and the others."""
     explained: Float[np.ndarray, " axes"]
     """Share of the variation of decoded expression between cells that is lost without the axis."""
     kl: Float[np.ndarray, " axes"]
@@ -187,15 +187,14 @@ def correlation_of(rows: Float[np.ndarray, "rows genes"]) -> Float[np.ndarray, "
 
 
 def marker_effects(
-    on: Float[np.ndarray, "cells programs"], counts: Iterable[tuple[slice, Any]]
+    on: Bool[np.ndarray, "cells programs"], counts: Iterable[tuple[slice, Any]]
 ) -> Float[np.ndarray, "programs genes"]:
     """Log mean counts per 10,000 of cells in which a program is on, less those of the others.
 
-    ``on`` says how far each cell is, from 0 to 1; ``counts`` are pieces of the cells, dense or
-    sparse. A tenth of a count is added to both means.
+    ``counts`` are pieces of the cells, dense or sparse. A tenth of a count is added to both means.
     """
     sums: list[Any] = [0.0, 0.0]
-    weights = on, 1.0 - on
+    weights = on.astype(np.float64), (~on).astype(np.float64)
     for some, piece in counts:
         x = sparse.csr_array(piece, dtype=np.float64)
         x = sparse.diags_array(1e4 / np.maximum(x.sum(1), 1.0)) @ x

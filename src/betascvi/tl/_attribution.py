@@ -8,6 +8,7 @@ import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from betascvi._errors import TrainingError
+from betascvi.metrics._axis_sides import sides
 from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
 from betascvi.model._cells import training_rows
@@ -17,7 +18,6 @@ from betascvi.tl._own_settings import data_of, is_embedding, own_covariates
 _N_CELLS = 400
 _TINY = 1e-12
 _CHUNK = 4096
-_STEPS = 9
 
 
 def attribute_genes(
@@ -41,9 +41,11 @@ def attribute_genes(
     decoder it is decoded expression, in the commonest covariates, and holds around the origin.
 
     By the cells, the effect is the difference of log mean counts per 10,000 between the training
-    cells in which the direction is on and the others. A cell counts by how far it is on: the share
-    of the change at the span that the decoder makes of it. That is what a marker gene is, and holds
-    what goes along with the axis, too: another axis, or a batch.
+    cells at that end of the axis and all others. Cells part where they vary least within groups:
+    in two ends, or in three groups where most cells are at neither (where two groups explain less
+    than they would of evenly spread cells, and a third leaves less than a third of what is left).
+    That is what a marker gene is, and holds what goes along with the axis, too: another axis, or
+    a batch.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def attribute_genes(
     by
         ``"decoder"`` for the axis alone, ``"cells"`` for the cells it is on in.
     span
-        How far an axis moves, in standard deviations of its prior.
+        How far an axis moves, in standard deviations of its prior; cells have no say in it.
     n_cells
         Cells on which the share of variation of each axis is taken, at most.
     seed
@@ -98,7 +100,7 @@ def attribute_genes(
     level, is_exact = _log_expression(model, points, chosen)
     effects = np.stack(np.split(level[1:] - level[0], 2), axis=1)
     if by == "cells":
-        effects, is_exact = _between_cells(model, chosen, span), False
+        effects, is_exact = _between_cells(model), False
     genes = tuple(map(str, _gene_names(model, effects.shape[-1])))
     mean, variance = model.get_latent_representation(indices=chosen.tolist(), return_dist=True)
     kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
@@ -129,32 +131,14 @@ def _log_expression(
     return (decoded if is_embedding(model) else np.log(decoded + _TINY)), False
 
 
-def _between_cells(model: BetaSCVI, chosen: np.ndarray, span: float) -> np.ndarray:
-    """(axes, directions, genes) log counts of cells that are on less those of the others."""
+def _between_cells(model: BetaSCVI) -> np.ndarray:
+    """(axes, directions, genes) log counts of cells at either end of an axis less the others'."""
     rows = _training_rows(model)
     z = np.asarray(model.get_latent_representation(indices=rows.tolist()))
-    on = _how_far_on(model, z, chosen, span)
     starts = range(0, len(rows), _CHUNK)
     pieces = ((slice(i, i + _CHUNK), data_of(model, rows[i : i + _CHUNK])) for i in starts)
+    on = sides(z).reshape(len(z), -1)
     return np.stack(np.split(marker_effects(on, pieces), 2), axis=1)
-
-
-def _how_far_on(model: BetaSCVI, z: np.ndarray, chosen: np.ndarray, span: float) -> np.ndarray:
-    """(cells, directions x axes) share of the change of rates at the span; falling axes first."""
-    n_axes = z.shape[1]
-    on = np.empty((len(z), 2 * n_axes))
-    steps = span * np.linspace(0.0, 1.0, _STEPS)
-    for axis in range(n_axes):
-        for side, sign in enumerate((-1.0, 1.0)):
-            points = np.zeros((_STEPS, n_axes), dtype=np.float32)
-            points[:, axis] = sign * steps
-            rates = np.exp(_log_expression(model, points, chosen)[0])
-            change = np.linalg.norm(rates - rates[0], axis=1)
-            share = change / max(change[-1], _TINY)
-            on[:, side * n_axes + axis] = np.interp(
-                sign * z[:, axis], steps, np.minimum(share, 1.0)
-            )
-    return on
 
 
 def _commonest(model: BetaSCVI, chosen: np.ndarray) -> dict[str, Any]:
