@@ -102,7 +102,7 @@ def test_the_start_is_the_mean_profile_of_the_cells(tiny_source: AnnData) -> Non
 def test_a_saved_model_comes_back_as_it_was(
     tiny_source: AnnData, pooling: str, tmp_path: Path
 ) -> None:
-    options = {"pooling": pooling, "spread": 0.3}
+    options = {"pooling": pooling, "learning_rate": 0.02}
     model = trained(tiny_source, COVARIATES, extra_decoder_kwargs=options)
     model.save(tmp_path / "model")
 
@@ -167,12 +167,14 @@ def test_minified_data_decode_as_before(tiny_source: AnnData) -> None:
 
 
 def test_programs_learn_at_their_own_rate_and_networks_at_the_plans(tiny_source: AnnData) -> None:
-    module = model_of(tiny_source).module
+    module = model_of(tiny_source, setup=COVARIATES).module
     plan = ObjectivePlan(module, lr=2e-3)
 
     groups = plan.configure_optimizers()["optimizer"].param_groups
 
-    own = {id(module.decoder.shift.log_profile), id(module.decoder.pool.profiles)}
+    # what a batch or a number adds to a gene's logarithm is of the kind of the profiles
+    own = {id(p) for p in (*module.decoder.shift.parameters(), module.decoder.pool.profiles)}
+    assert len(own) == 4
     rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
     assert {rate for p, rate in rate_of.items() if p in own} == {1e-2}
     assert {rate for p, rate in rate_of.items() if p not in own} == {2e-3}

@@ -235,3 +235,32 @@ def test_profiles_start_as_spread_out_as_asked() -> None:
     pool = Profiles(shape_of(n_genes=2000), AdditiveSettings(spread=0.2))
 
     assert float(pool.profiles.detach().std()) == pytest.approx(0.2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ({"pooling": "logsumexp", "gate": "sigmoid"}, "gate='sigmoid'"),
+        ({"pooling": "logsumexp", "n_profiles": 4}, "n_profiles=4"),
+        ({"pooling": "logit", "floor": 1e-3}, "floor=0.001"),
+        ({"genes_at_once": 64}, "genes_at_once=64"),
+    ],
+)
+def test_an_option_that_says_nothing_to_the_pooling_is_refused(
+    options: dict[str, Any], idle: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{idle} does nothing with pooling"):
+        AdditiveSettings.of(options)
+
+
+def test_options_of_another_kind_are_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="learning_rate is a positive number, got '1e-2'"):
+        AdditiveSettings.of({"learning_rate": "1e-2"})
+    with pytest.raises(TypeError, match="extra_decoder_kwargs is a dict of options, got list"):
+        AdditiveSettings.of(["pooling"])  # type: ignore[arg-type]
+    assert AdditiveSettings.of({"n_profiles": np.int64(3)}).n_profiles == 3
+
+
+def test_networks_whose_rates_add_are_refused_for_real_numbers() -> None:
+    with pytest.raises(ValueError, match="adds rates, and the data are real numbers"):
+        decoder_of(shape_of(is_embedding=True), pooling="logsumexp")

@@ -41,6 +41,11 @@ class AdditiveDecoder(nn.Module):
         self.settings = settings
         self.shift = CovariateShift(shape.n_levels, shape.n_numbers, shape.n_genes)
         has_networks = settings.pooling == "logsumexp"
+        if has_networks and shape.is_embedding:
+            raise ValueError(
+                "pooling='logsumexp' adds rates, and the data are real numbers (obsm_key=); "
+                "leave it out: values of the axes add."
+            )
         self.pool = AxisNetworks(shape, settings) if has_networks else Profiles(shape, settings)
         # heads of the likelihood that are not rates are linear in the axes
         self.px_r_decoder = _linear(shape) if shape.has_dispersion else None
@@ -75,7 +80,7 @@ class AdditiveDecoder(nn.Module):
 
     def own_rates(self) -> tuple[list[nn.Parameter], float]:
         """Parameters with a learning rate of their own, and that rate."""
-        own = [self.shift.log_profile]
+        own = list(self.shift.parameters())
         if isinstance(self.pool, Profiles):
             own.append(self.pool.profiles)
         return own, self.settings.learning_rate

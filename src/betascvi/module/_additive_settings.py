@@ -6,10 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 Pooling = Literal["rate", "logit", "logsumexp"]
 Gate = Literal["softplus", "sigmoid"]
+
+_ONLY_OF = {
+    "gate": ("rate", "logit"),
+    "n_profiles": ("rate", "logit"),
+    "spread": ("rate", "logit"),
+    "floor": ("rate",),
+    "genes_at_once": ("logsumexp",),
+}
+"""Option -> poolings it says something to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,8 @@ class AdditiveSettings:
     spread: float = 0.5
     """Standard deviation of the profiles' logarithms at the start."""
     learning_rate: float = 1e-2
-    """Of the profiles and of the log mean profile; networks keep the training plan's."""
+    """Of the profiles, of the log mean profile and what covariates add to it; networks keep the
+    training plan's."""
     floor: float = 1e-6
     """Rate of a gene that no axis expresses."""
     genes_at_once: int = 512
@@ -37,17 +48,33 @@ class AdditiveSettings:
         if self.gate not in get_args(Gate):
             raise ValueError(f"gate is one of {list(get_args(Gate))}, got {self.gate!r}.")
         for name in ("n_profiles", "genes_at_once"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is a whole number from 1 up, got {getattr(self, name)!r}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} is a whole number from 1 up, got {value!r}.")
         for name in ("spread", "learning_rate", "floor"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is a positive number, got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0.0 < float(value) < math.inf:
+                raise ValueError(f"{name} is a positive number, got {value!r}.")
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
+        """Refuse an option that says nothing to the pooling."""
+        for field in fields(self):
+            poolings = _ONLY_OF.get(field.name, (self.pooling,))
+            if getattr(self, field.name) != field.default and self.pooling not in poolings:
+                raise ValueError(
+                    f"{field.name}={getattr(self, field.name)!r} does nothing with "
+                    f"pooling={self.pooling!r}: it is an option of {' and '.join(poolings)}. "
+                    "Leave it out."
+                )
 
     @classmethod
     def of(cls, options: Mapping[str, Any] | None) -> AdditiveSettings:
         """From ``extra_decoder_kwargs``; what it does not know is refused by name."""
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(
+                f"extra_decoder_kwargs is a dict of options, got {type(options).__name__}."
+            )
         known = [field.name for field in fields(cls)]
         for name in options or {}:
             if name not in known:
