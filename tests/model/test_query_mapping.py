@@ -181,3 +181,22 @@ def test_expression_of_the_query_decodes_under_the_new_batch(
     mu = model.decode(model.get_latent_representation(), {"batch": "a new batch"})
 
     np.testing.assert_allclose(mu.sum(1), 1e4, rtol=1e-4)
+
+
+def test_a_query_trains_with_the_statistics_of_the_reference(
+    reference: BetaSCVI, query: AnnData, quick: dict[str, Any]
+) -> None:
+    model = load(query, reference)
+    seen: list[bool] = []
+    norms = [m for m in model.module.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert norms
+    norms[0].register_forward_hook(
+        lambda norm, _inputs, _out: seen.append(norm.training or not model.module.training)
+    )
+
+    model.train(**quick)
+
+    # positions in training are those that inference gives; dropout is on all the same
+    assert seen
+    assert not all(seen)
+    assert not any(norm.training for norm in norms if norm.momentum == 0)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scvi.model import SCVI
 from scvi.train._config import merge_kwargs
-from torch import nn
 
 from betascvi.data import why_not_resident
 from betascvi.model._cells import digest_of_names
@@ -52,10 +51,8 @@ def prepare_training(
     """Arguments for scvi-tools' ``train``: with the clock, and by the fast path where it serves."""
     refuse_more_axes_than_cells(model)
     holds = model.is_trained_ and not restart_schedules
-    if model.module is not None:
-        _set_training_mode(model.module)
-        if not holds:
-            warn_unreachable(model.module.objective)
+    if model.module is not None and not holds:
+        warn_unreachable(model.module.objective)
     plan = merge_kwargs(arguments["plan_config"], arguments["plan_kwargs"], name="plan")
     trainer = merge_kwargs(arguments["trainer_config"], trainer_kwargs, name="trainer")
     loader = {**(arguments["datasplitter_kwargs"] or {})}
@@ -95,15 +92,6 @@ def finish_training(model: BetaSCVI) -> None:
         held_out = np.sort(np.asarray(model.validation_indices, dtype=np.int64)[:_MOST_LABELS])
         model.temperatures_ = fit_temperatures(model, held_out if len(held_out) else some)
     logger.info("%s", model.training_summary_)
-
-
-def _set_training_mode(module: nn.Module) -> None:
-    """Dropout and batch norm as in a first training: Lightning leaves modules as it finds them."""
-    module.train()
-    for norm in module.modules():
-        # query mapping freezes the statistics of a reference by a momentum of zero
-        if isinstance(norm, nn.BatchNorm1d) and norm.momentum == 0:
-            norm.eval()
 
 
 def _trains_in_chunks(

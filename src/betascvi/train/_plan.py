@@ -174,6 +174,10 @@ class ObjectivePlan(TrainingPlan):
         # Lightning keeps the mode it finds, and a trained model was left in evaluation mode:
         # without this a second train() would run without dropout and batch statistics
         self.module.train()
+        for norm in self.module.modules():
+            # query mapping freezes the statistics of a reference by a momentum of zero
+            if isinstance(norm, nn.BatchNorm1d) and norm.momentum == 0:
+                norm.eval()
 
     @override
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
