@@ -57,8 +57,8 @@ def test_planted_programs_are_read_by_direction(additive: bs.BetaSCVI) -> None:
     assert "free_2" in programs.vanished
 
 
-def test_exact_effects_are_decoded_ones_but_for_the_library(additive: bs.BetaSCVI) -> None:
-    """Decoded expression sums to the library; up to one number a point it is the rates."""
+def test_exact_effects_are_changes_of_decoded_expression(additive: bs.BetaSCVI) -> None:
+    """But for covariates: those of a cell move the share that is the whole, a little."""
     programs = bs.tl.attribute_genes(additive, span=1.5)
     z = np.zeros((2, 4), dtype=np.float32)
     z[1, 2] = 1.5
@@ -70,6 +70,47 @@ def test_exact_effects_are_decoded_ones_but_for_the_library(additive: bs.BetaSCV
     change = decoded[1] - decoded[0]
     offset = change - programs.effects[2, 1]
     np.testing.assert_allclose(offset, offset.mean(), atol=1e-3)
+    assert abs(offset.mean()) < 0.05
+    shares = np.exp(programs.effects[2, 1]) * np.exp(_log_profile_of(additive))
+    assert shares.sum() == pytest.approx(1.0, rel=1e-4)  # what some genes gain others lose
+
+
+def _log_profile_of(model: bs.BetaSCVI) -> np.ndarray:
+    """(genes,) log shares at the origin."""
+    with torch.no_grad():
+        decoder = model.module.decoder
+        rates = decoder.shift.log_profile + decoder.pool(torch.zeros(1, 4))[0]
+    return rates.double().log_softmax(-1).numpy()
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_kl_of_an_anchored_axis_is_to_its_own_prior(tiny_adata: AnnData, seed: int) -> None:
+    model = model_of(
+        tiny_adata, setup={"factor_keys": ["condition"]}, anchors=["condition"], n_latent=2
+    )
+    with torch.no_grad():  # all cells at the origin, unit variance: far from either anchor's prior
+        head = model.module.z_encoder.mean_encoder
+        head.weight.zero_()
+        head.bias.zero_()
+
+    programs = bs.tl.attribute_genes(model, seed=seed)
+
+    assert programs.kl[model.blocks["condition"]].max() > 1.0
+    assert programs.kl[model.blocks["free"]].max() < 1.0
+
+
+def test_what_a_setting_cannot_be_is_refused_in_words(additive: bs.BetaSCVI) -> None:
+    with pytest.raises(ValueError, match="n_cells is a whole number from 2 up, got 0"):
+        bs.tl.attribute_genes(additive, n_cells=0)
+    with pytest.raises(ValueError, match=r"span is a positive number .* got '2'"):
+        bs.tl.attribute_genes(additive, span="2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="reads a BetaSCVI model, got ndarray"):
+        bs.tl.attribute_genes(np.zeros(3))  # type: ignore[arg-type]
+    programs = bs.tl.attribute_genes(additive)
+    with pytest.raises(ValueError, match=r"direction is '-', '\+' or None .*got 'x'"):
+        programs.program("free_1", "x")
+    with pytest.raises(ValueError, match="n_genes is a whole number"):
+        programs.to_frame(-1)
 
 
 def test_what_an_axis_does_grows_with_the_span(additive: bs.BetaSCVI) -> None:

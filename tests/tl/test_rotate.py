@@ -53,6 +53,15 @@ def test_axes_turned_together_are_found_again(method):
     assert correlation.max(axis=1).min() > 0.97
 
 
+def test_ica_of_axes_that_sum_to_one_is_refused():
+    shares = np.random.default_rng(0).dirichlet(np.ones(4), size=200)
+
+    with pytest.raises(UndefinedScoreError, match="4 axes vary in 3 directions only"):
+        rotate(shares, "ica")
+    with pytest.raises(TypeError, match=r"takes a .cells, axes. array, got str"):
+        rotate("X_pca")
+
+
 def test_ica_undoes_a_mixing_that_is_no_rotation():
     rng = np.random.default_rng(0)
     sources = rng.laplace(size=(4000, 3))

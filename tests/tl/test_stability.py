@@ -24,6 +24,15 @@ def test_the_same_axes_in_another_order_and_sign_are_perfectly_stable(z: np.ndar
     assert record.to_frame()["stability"].min() == pytest.approx(1.0)
 
 
+def test_what_is_no_run_is_refused_in_words(z: np.ndarray) -> None:
+    with pytest.raises(TypeError, match=r"compares BetaSCVI models and .* arrays, got str"):
+        bs.tl.stability([z, "z"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="takes a list of models or arrays, got ndarray"):
+        bs.tl.stability(z)
+    with pytest.raises(ValueError, match=r"an embedding is .cells, axes., got an array of shape"):
+        bs.tl.stability([z[:, 0], z[:, 0]])
+
+
 def test_noise_beside_a_shared_axis_is_told_apart(z: np.ndarray) -> None:
     noise = np.random.default_rng(1).normal(size=(2, 600, 4))
     runs = [np.hstack([z[:, :1], n]) for n in noise]

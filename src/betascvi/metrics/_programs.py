@@ -109,6 +109,8 @@ class GenePrograms:
     def program(self, axis: int | str, direction: str | None = None) -> Float[np.ndarray, " genes"]:
         """Effects of one axis on all genes, in its stronger direction unless told."""
         i = self.position(axis)
+        if direction not in (None, *_NAMES):
+            raise ValueError(f"direction is '-', '+' or None (the stronger), got {direction!r}.")
         side = int(self.signs[i] > 0) if direction is None else _NAMES.index(direction)
         return np.asarray(self.effects[i, side])
 
@@ -131,6 +133,8 @@ class GenePrograms:
         """
         import pandas as pd
 
+        if n_genes is not None and n_genes < 1:
+            raise ValueError(f"n_genes is a whole number from 1 up, or None, got {n_genes!r}.")
         parts = []
         for i in self.order:
             for side in (1, 0):

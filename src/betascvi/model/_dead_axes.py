@@ -12,19 +12,25 @@ from betascvi.data import FACTORS_KEY
 from betascvi.metrics._diagnosis import DEAD_NATS
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from betascvi.model._beta_scvi import BetaSCVI
 
 
 def kl_of_axes(
-    model: BetaSCVI, moments: tuple[np.ndarray, np.ndarray], cells: np.ndarray
+    model: BetaSCVI,
+    moments: tuple[np.ndarray, np.ndarray],
+    cells: np.ndarray,
+    adata: AnnData | None = None,
 ) -> np.ndarray:
-    """Mean KL of each axis to its prior, given the labels these training-set cells have."""
+    """Mean KL of each axis to its prior, given the labels that these cells of ``adata`` have."""
     mean, variance = moments
     blocks = model.module.anchored
     if blocks is None:
         return np.asarray(0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0))
     device = model.device
-    codes = np.asarray(model.adata_manager.get_from_registry(FACTORS_KEY), dtype=np.float32)
+    manager = model.get_anndata_manager(model._validate_anndata(adata), required=True)
+    codes = np.asarray(manager.get_from_registry(FACTORS_KEY), dtype=np.float32)
     factors = torch.as_tensor(codes[cells], device=device)
     loc, scale = (torch.as_tensor(v, dtype=torch.float32, device=device) for v in moments)
     q = Normal(loc, scale.sqrt(), validate_args=False)

@@ -30,16 +30,16 @@ def refuse_decoder(arguments: Mapping[str, Any], registry: Mapping[str, Any] | N
     n_genes = fields[REGISTRY_KEYS.X_KEY]["summary_stats"]["n_vars"]
     if arguments["n_latent"] > n_genes:
         raise ValueError(
-            f"n_latent={arguments['n_latent']} axes for {n_genes} genes: an additive decoder gives "
-            f"each axis gene programs of its own. Take at most {n_genes}."
+            f"n_latent={arguments['n_latent']} axes for {n_genes} genes (or dimensions): an "
+            f"additive decoder gives each axis programs of its own. Take at most {n_genes}."
         )
     n_levels = _levels_in(fields, embeds_batch=arguments["batch_representation"] == "embedding")
     if n_levels >= _MANY_LEVELS:
         logger.warning(
             "batch and categorical covariates have %d levels: the additive decoder learns a shift "
-            "of each of %d genes for each, %.1f million parameters, and a product of (cells, "
-            "levels) with (levels, genes) a minibatch. batch_representation='embedding' shares "
-            "strength between batches.",
+            "of each of %d genes for each, %.2g million parameters, and a product of (cells, "
+            "levels) with (levels, genes) a minibatch. Merge levels, or where it is the batch, "
+            "batch_representation='embedding' shares strength between them.",
             n_levels, n_genes, n_levels * n_genes / 1e6,
         )  # fmt: skip
 
@@ -50,7 +50,7 @@ def _levels_in(fields: Mapping[str, Any], *, embeds_batch: bool) -> int:
     if not embeds_batch:
         counts.append(fields.get(REGISTRY_KEYS.BATCH_KEY, {})["summary_stats"]["n_batch"])
     state = fields.get(REGISTRY_KEYS.CAT_COVS_KEY, {}).get("state_registry", {})
-    return sum([*counts, *state.get("n_cats_per_key", ())])
+    return sum(n for n in [*counts, *state.get("n_cats_per_key", ())] if n > 1)
 
 
 def refuse_more_axes_than_cells(model: BetaSCVI) -> None:

@@ -1,4 +1,4 @@
-"""Rates as a decoder gives them before they are normalised."""
+"""Rates of an additive decoder, read off its parameters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 def additive_log_rates(model: BetaSCVI, z: np.ndarray) -> np.ndarray | None:
     """(cells, genes) log rates of an additive decoder, exact; None where rates do not add.
 
-    Neither the library size nor covariates are in them: both multiply the rates of all axes.
+    Shares of a cell's expression, as decoded (of a model with size factors: rates). Neither the
+    library size nor covariates are in them: both multiply the rates of all axes.
     """
     decoder = model.module.decoder
     if not isinstance(decoder, AdditiveDecoder) or decoder.shape.is_embedding:
         return None
     positions = torch.as_tensor(np.asarray(z, dtype=np.float32), device=model.device)
-    rates: np.ndarray = (decoder.shift.log_profile + decoder.pool(positions)).cpu().numpy()
-    return rates
+    rates = decoder.shift.log_profile + decoder.pool(positions)
+    if not decoder.shape.is_softplus:  # a softmax does not see their level
+        rates = rates.log_softmax(-1)
+    return np.asarray(rates.cpu().numpy())

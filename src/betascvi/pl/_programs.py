@@ -62,7 +62,8 @@ def programs(
         )
         plain(panel)
     share = record.explained[position]
-    drawn[0].set_title(f"{record.axes[position]}: {share:.1%} of variation", loc="left", size=10)
+    name = record.axes[position]
+    drawn[0].set_title(f"{name}: {share:.1%} of variation\nas it rises", loc="left", size=10)
     drawn[1].set_title("as it falls", loc="left", size=10)
     if adata is not None:
         _map(drawn[2], adata, record.axes[position], basis, key)
@@ -79,9 +80,10 @@ def _map(ax: Axes, adata: AnnData, name: str, basis: str, key: str) -> None:
     written = list(adata.uns.get(_keys.UNS, {}).get(key, {}).get("axes", ()))
     if name not in written:
         raise UnknownFactorError(f"obsm[{key!r}] holds no axis {name!r}; it has {written}.")
-    on, positions = adata.obsm[key][:, written.index(name)], np.asarray(adata.obsm[basis])
-    order = np.argsort(np.abs(on - np.median(on)), kind="stable")  # what is on lies on top
-    far = float(np.quantile(np.abs(on), 0.995)) or 1.0
+    on = np.asarray(adata.obsm[key])[:, written.index(name)]
+    positions = np.asarray(adata.obsm[basis])
+    order = np.argsort(np.abs(on), kind="stable")  # what is far from the origin lies on top
+    far = float(np.nanquantile(np.abs(on), 0.995)) or 1.0
     points = ax.scatter(
         positions[order, 0], positions[order, 1], c=on[order], cmap="RdBu_r", vmin=-far, vmax=far,
         s=float(np.clip(8000 / adata.n_obs, 1.0, 20.0)), lw=0, rasterized=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from betascvi.metrics._axis_sides import sides
 from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
 from betascvi.model._cells import training_rows
+from betascvi.model._dead_axes import kl_of_axes
 from betascvi.model._predictive import argument_is_normal
 from betascvi.tl._own_settings import data_of, is_embedding, own_covariates
 
@@ -36,9 +38,9 @@ def attribute_genes(
         e^{\pm}_{kg} = \log \lambda_g(\pm s\, u_k) - \log \lambda_g(0)
 
     with :math:`u_k` the axis' unit vector and :math:`s` the span in standard deviations of the
-    prior. With ``decoder="additive"`` :math:`\lambda` is the sum of rates, exact and without
-    decoding: what an axis adds does not depend on the others, nor on covariates. With a joint
-    decoder it is decoded expression, in the commonest covariates, and holds around the origin.
+    prior, and :math:`\lambda` expression as decoded. With ``decoder="additive"`` it is read off the
+    profiles, exact and without decoding, covariates left out: they multiply what all axes add.
+    With a joint decoder it is decoded in the commonest covariates, and holds around the origin.
 
     By the cells, the effect is the difference of log mean counts per 10,000 between the training
     cells at that end of the axis and all others. Cells part where they vary least within groups:
@@ -80,10 +82,33 @@ def attribute_genes(
     >>> programs.to_frame().query("rank <= 5")
     >>> markers = bs.tl.attribute_genes(model, by="cells")
     """
+    _refuse(model, by, span, n_cells)
+    chosen = _cells(model, n_cells, seed)
+    steps = span * np.eye(model.module.n_latent, dtype=np.float32)
+    points = np.concatenate([np.zeros_like(steps[:1]), -steps, steps])
+    level, is_exact = _log_expression(model, points, chosen)
+    effects = np.stack(np.split(level[1:] - level[0], 2), axis=1)
+    if by == "cells":
+        effects, is_exact = _between_cells(model), False
+    genes = tuple(map(str, _gene_names(model, effects.shape[-1])))
+    mean, variance = model.get_latent_representation(indices=chosen.tolist(), return_dist=True)
+    kl = kl_of_axes(model, (mean, variance), chosen)
+    explained = _explained(model, chosen, mean)
+    return GenePrograms(tuple(model.axis_names), genes, effects, explained, kl, span, is_exact, by)
+
+
+def _refuse(model: BetaSCVI, by: str, span: float, n_cells: int) -> None:
+    if not isinstance(model, BetaSCVI):
+        raise TypeError(
+            f"attribute_genes reads a BetaSCVI model, got {type(model).__name__}; "
+            "BetaSCVI.from_scvi(model) takes one of scvi-tools'."
+        )
     if not model.is_trained:
         raise TrainingError("attribute_genes needs a trained model; call model.train() first.")
-    if not 0.0 < span < np.inf:
+    if not isinstance(span, Real) or not 0.0 < span < np.inf:
         raise ValueError(f"span is a positive number of standard deviations, got {span!r}.")
+    if not isinstance(n_cells, Integral) or n_cells < 2:
+        raise ValueError(f"n_cells is a whole number from 2 up, got {n_cells!r}.")
     if by not in ("decoder", "cells"):
         raise ValueError(f"by is 'decoder' or 'cells', got {by!r}.")
     has_counts = not (is_embedding(model) or argument_is_normal(model))
@@ -94,18 +119,6 @@ def attribute_genes(
         )
     if model.adata is None:
         raise ValueError("attribute_genes needs the model's cells; load it with adata=.")
-    chosen = _cells(model, n_cells, seed)
-    steps = span * np.eye(model.module.n_latent, dtype=np.float32)
-    points = np.concatenate([np.zeros_like(steps[:1]), -steps, steps])
-    level, is_exact = _log_expression(model, points, chosen)
-    effects = np.stack(np.split(level[1:] - level[0], 2), axis=1)
-    if by == "cells":
-        effects, is_exact = _between_cells(model), False
-    genes = tuple(map(str, _gene_names(model, effects.shape[-1])))
-    mean, variance = model.get_latent_representation(indices=chosen.tolist(), return_dist=True)
-    kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
-    explained = _explained(model, chosen, mean)
-    return GenePrograms(tuple(model.axis_names), genes, effects, explained, kl, span, is_exact, by)
 
 
 def _training_rows(model: BetaSCVI) -> np.ndarray:

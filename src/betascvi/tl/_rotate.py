@@ -102,6 +102,11 @@ def rotate(
 
 
 def _checked(z: np.ndarray) -> np.ndarray:
+    if not hasattr(z, "__array__"):
+        raise TypeError(
+            f"rotate takes a (cells, axes) array, got {type(z).__name__}; of a model that is "
+            "model.get_latent_representation(), of an AnnData adata.obsm[key]."
+        )
     z = np.asarray(z, dtype=np.float64)
     if z.ndim != 2 or z.shape[1] < 2:
         raise UndefinedScoreError(
@@ -139,6 +144,13 @@ def _ica(z: Float[np.ndarray, "cells axes"], seed: int) -> Rotation:
         raise UndefinedScoreError(
             f"axes {np.flatnonzero(is_flat).tolist()} do not vary; ICA needs them left out: "
             "z[:, z.std(0) > 0]."
+        )
+    rank = int(np.linalg.matrix_rank(z - z.mean(0)))
+    if rank < z.shape[1]:
+        raise UndefinedScoreError(
+            f"{z.shape[1]} axes vary in {rank} directions only (shares that sum to one, or a copy "
+            "of an axis); ICA has no way back from there. Leave axes out until none is a sum of "
+            "others."
         )
     ica = FastICA(
         whiten="unit-variance", random_state=seed, max_iter=_MOST_ITERATIONS, tol=1e-5

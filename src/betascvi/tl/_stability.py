@@ -14,9 +14,13 @@ from betascvi.metrics import udr
 from betascvi.metrics._diagnosis import DEAD_NATS
 from betascvi.metrics._programs import living, match_axes, mean_matched
 from betascvi.model import BetaSCVI
+from betascvi.model._dead_axes import kl_of_axes
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MOST_CELLS = 10_000
+"""Cells on which an axis' KL to its prior is taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +91,8 @@ def stability(models: Sequence[BetaSCVI | np.ndarray], adata: AnnData | None = N
     --------
     >>> float(bs.tl.stability([model, same_model_with_another_seed]))
     """
+    if not isinstance(models, Sequence) or isinstance(models, str):
+        raise TypeError(f"stability takes a list of models or arrays, got {type(models).__name__}.")
     if len(models) < 2:
         raise UndefinedScoreError(
             f"stability compares runs and needs 2 or more; got {len(models)}."
@@ -120,12 +126,25 @@ def _read(
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Positions, which axes live, and their names."""
     if not isinstance(model, BetaSCVI):
-        z = np.asarray(model, dtype=np.float64)
+        z = _array(model)
         return z, z.std(0) > 0, tuple(f"axis_{i + 1}" for i in range(z.shape[1]))
     mean, variance = model.get_latent_representation(adata, return_dist=True)
-    mean, variance = mean.astype(np.float64), variance.astype(np.float64)
-    kl = 0.5 * (variance + mean**2 - 1.0 - np.log(variance)).mean(0)
+    some = np.arange(0, len(mean), -(-len(mean) // _MOST_CELLS))
+    kl = kl_of_axes(model, (mean[some], variance[some]), some, adata)
+    mean = mean.astype(np.float64)
     return mean, (kl >= DEAD_NATS) & (mean.std(0) > 0), tuple(model.axis_names)
+
+
+def _array(z: np.ndarray) -> np.ndarray:
+    if not hasattr(z, "__array__"):
+        raise TypeError(
+            f"stability compares BetaSCVI models and (cells, axes) arrays, got {type(z).__name__}; "
+            "of another model give its latent, model.get_latent_representation()."
+        )
+    z = np.asarray(z, dtype=np.float64)
+    if z.ndim != 2:
+        raise ValueError(f"an embedding is (cells, axes), got an array of shape {z.shape}.")
+    return z
 
 
 def _of_axes(runs: Sequence[np.ndarray], i: int) -> np.ndarray:
