@@ -14,6 +14,7 @@ from scipy import sparse
 import betascvi as bs
 from betascvi import BetaSCVI
 from betascvi._errors import FactorError, TrainingError, UnknownFactorError
+from betascvi.tl._encoded import encode
 
 QUICK: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
 STIM = {"condition": "stim"}
@@ -397,3 +398,103 @@ def test_a_store_without_the_reconstruction_holds_the_counterfactual_alone(
 
 def _dense(matrix: Any) -> np.ndarray:
     return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+
+
+def test_cells_on_disk_in_any_order_are_their_own(
+    model: BetaSCVI, atlas: AnnData, tmp_path: Path
+) -> None:
+    atlas.write_h5ad(tmp_path / "atlas.h5ad")
+    on_disk = anndata.read_h5ad(tmp_path / "atlas.h5ad", backed="r")
+    rows = [5, 3, 300]
+
+    found, expected = (
+        bs.tl.counterfactual(model, adata, STIM, indices=rows).to_anndata()
+        for adata in (on_disk, atlas)
+    )
+
+    np.testing.assert_allclose(found.X, expected.X, rtol=1e-4)
+    assert list(found.obs_names) == [atlas.obs_names[i] for i in rows]
+
+
+def test_genes_in_another_order_are_refused(model: BetaSCVI, atlas: AnnData) -> None:
+    turned = atlas[:, ::-1].copy()
+
+    with pytest.raises(ValueError, match=r"another order than the model's .*gene 0 is 'gene_59'"):
+        bs.tl.counterfactual(model, turned, STIM)
+    sorted_back = turned[:, model.get_var_names()].copy()
+    bs.tl.counterfactual(model, sorted_back, STIM)
+
+
+def test_every_part_of_a_mixture_is_looked_up_in_training(atlas: AnnData) -> None:
+    is_new = (atlas.obs["cell_type"] == "type_0") & (atlas.obs["condition"] == "stim")
+    training = atlas[~is_new].copy()
+    BetaSCVI.setup_anndata(
+        training, layer="counts", categorical_covariate_keys=["condition"],
+        factor_keys=["cell_type"],
+    )  # fmt: skip
+    model = BetaSCVI(training, n_hidden=8, n_latent=3)
+    model.train(**QUICK | {"max_epochs": 1})
+
+    with pytest.warns(UserWarning, match="condition='stim' was never seen with cell_type='type_0'"):
+        bs.tl.counterfactual(model, training, {"condition": {"ctrl": 0.6, "stim": 0.4}})
+
+
+@pytest.mark.filterwarnings("ignore:the training cells are not at hand")
+def test_intervals_that_leave_the_training_cells_out_say_so(
+    model: BetaSCVI, atlas: AnnData, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "model", save_anndata=False)
+    other = atlas[:50].copy()
+    loaded = BetaSCVI.load(tmp_path / "model", adata=other)
+
+    with pytest.warns(UserWarning, match="intervals do not cover what the training cells leave"):
+        bs.tl.counterfactual(loaded, other, STIM, output="statistics")
+
+
+def test_zeros_of_an_inflated_likelihood_are_shared_whatever_the_target(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    BetaSCVI.setup_anndata(adata, layer="counts", categorical_covariate_keys=["condition"])
+    model = BetaSCVI(adata, n_hidden=8, n_latent=3, gene_likelihood="zinb")
+    model.train(**QUICK | {"max_epochs": 1})
+
+    arms = [
+        bs.tl.counterfactual(model, adata, {"condition": level}, output="counts").to_anndata()
+        for level in ("ctrl", "stim", {"ctrl": 1, "stim": 1})
+    ]
+
+    before = [arm.layers["factual"] for arm in arms]
+    np.testing.assert_array_equal(before[0], before[1])
+    np.testing.assert_array_equal(before[0], before[2])
+
+
+@pytest.mark.parametrize("dispersion", ["gene-label", "gene-batch"])
+@pytest.mark.parametrize("output", ["mean", "counts", "carried", "statistics"])
+def test_dispersions_by_label_and_by_batch_are_those_of_the_cells(
+    atlas: AnnData, dispersion: Any, output: Any
+) -> None:
+    adata = atlas[:200].copy()
+    BetaSCVI.setup_anndata(
+        adata, layer="counts", batch_key="batch", labels_key="cell_type",
+        categorical_covariate_keys=["condition"],
+    )  # fmt: skip
+    model = BetaSCVI(adata, n_hidden=8, n_latent=3, dispersion=dispersion)
+    model.train(**QUICK | {"max_epochs": 1})
+
+    bs.tl.counterfactual(model, adata, STIM, output=output)
+    encoded = encode(model, adata, None)
+    theta = encoded.factual(encoded.mean, slice(0, 50)).dispersion
+
+    column = "cell_type" if dispersion == "gene-label" else "batch"
+    levels = adata.obs[column].iloc[:50].astype("category").cat.codes.to_numpy()
+    registered = np.exp(model.module.px_r.detach().numpy()).T
+    assert theta is not None
+    np.testing.assert_allclose(theta, registered[levels], rtol=1e-5)
+
+
+def test_what_is_no_model_or_no_data_is_refused_in_words(model: BetaSCVI, atlas: AnnData) -> None:
+    with pytest.raises(TypeError, match=r"takes a BetaSCVI model, got AnnData.*from_scvi"):
+        bs.tl.counterfactual(atlas, model, STIM)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="adata is an AnnData, got NoneType"):
+        bs.tl.counterfactual(model, None, STIM)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"list of positions or a mask, got 3; one cell is \[i\]"):
+        bs.tl.counterfactual(model, atlas, STIM, indices=3)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from anndata import AnnData
 
 import betascvi as bs
 from betascvi import BetaSCVI
+from betascvi._errors import FactorError, UnknownFactorError
 
 pytestmark = pytest.mark.skipif(
     not hasattr(bs, "Anchor"), reason="this version has no named blocks"
@@ -126,3 +127,66 @@ def test_a_nested_factor_takes_its_parent_along_and_a_contradiction_is_refused()
     np.testing.assert_array_equal(alone.X, both.X)
     with pytest.raises(ValueError, match="contradict"):
         bs.tl.counterfactual(model, nested, {"donor": donor, "batch": other})
+
+
+def test_a_factor_that_is_a_covariate_too_has_one_code_whatever_the_order_of_its_levels(
+    atlas: AnnData,
+) -> None:
+    adata = atlas.copy()
+    order = ["unused", "batch_2", "batch_0", "batch_1"]
+    names = dict(zip(sorted(adata.obs["batch"].unique()), order[2:] + order[1:2], strict=False))
+    adata.obs["batch"] = adata.obs["batch"].map(names).astype("category").cat.set_categories(order)
+    BetaSCVI.setup_anndata(adata, layer="counts", batch_key="batch", factor_keys=["batch"])
+    model = BetaSCVI(adata, n_hidden=16, n_latent=3, anchors=["batch"])
+    model.train(**QUICK)
+
+    own = bs.tl.counterfactual(model, adata, {"batch": adata.obs["batch"].to_numpy()}).to_anndata()
+    moved = bs.tl.counterfactual(model, adata, {"batch": "batch_1"})
+
+    np.testing.assert_array_equal(own.X, own.layers["factual"])
+    is_there = (adata.obs["batch"] == "batch_1").to_numpy()
+    found = moved.to_anndata()
+    np.testing.assert_array_equal(found.X[is_there], found.layers["factual"][is_there])
+    assert (np.abs(found.X - found.layers["factual"])[~is_there].max(1) > 0).all()
+    assert set(moved.seen["level"]) <= {"batch_1"}
+    with pytest.raises(UnknownFactorError, match=r"no training cell has batch='unused'.*batch_1"):
+        bs.tl.counterfactual(model, adata, {"batch": "unused"})
+
+
+def test_a_column_that_is_levels_and_a_number_is_refused(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    adata.obs["lane"] = np.arange(400) % 3 * 10
+    BetaSCVI.setup_anndata(adata, layer="counts", batch_key="lane", factor_keys=["lane"])
+
+    with pytest.raises(FactorError, match=r"levels to the decoder .* and continuous as a factor"):
+        BetaSCVI(adata, anchors=["lane"])
+
+
+@pytest.mark.parametrize("factor", ["condition", "age"])
+def test_cells_that_do_not_say_where_they_start_are_said(
+    model: BetaSCVI, atlas: AnnData, factor: str
+) -> None:
+    new = atlas[:40].copy()
+    new.obs[factor] = new.obs[factor].astype(object if factor == "condition" else float)
+    new.obs.loc[new.obs_names[:30], factor] = np.nan
+
+    with pytest.warns(UserWarning, match=f"30 of 40 cells have no {factor}; they are taken to"):
+        record = bs.tl.counterfactual(model, new, {factor: atlas.obs[factor].iloc[0]})
+
+    assert any("30 of 40 cells" in note for note in record.notes)
+
+
+def test_obs_says_what_went_along_with_a_nested_factor(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    adata.obs["donor_of"] = adata.obs["batch"].astype(str) + adata.obs["condition"].astype(str)
+    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["batch", "donor_of"])
+    model = BetaSCVI(
+        adata, n_hidden=8, n_latent=2, anchors=["batch", bs.Anchor("donor_of", within="batch")]
+    )
+    model.train(**QUICK)
+    first = adata.obs["batch"].iloc[0]
+
+    found = bs.tl.counterfactual(model, adata, {"donor_of": f"{first}stim"}).to_anndata()
+
+    assert (found.obs["batch"] == first).all()
+    assert (found.obs["batch_factual"] == adata.obs["batch"]).all()

@@ -49,6 +49,7 @@ def blocks_of(
     plans = plan_blocks(found, factors, state.get("parents", {}))
     if getattr(manager, "_source_registry", None) is None:  # not for cells on a fitted model
         _refuse_unlearnable(found, factors)
+        _refuse_two_kinds(found, factors, manager.registry["setup_args"])
         _say_which_wins(found, manager.registry["setup_args"])
         refuse_unidentifiable(found, factors)
     return found, Layout(plans, overlap_weights(factors))
@@ -90,6 +91,21 @@ def _refuse_unlearnable(anchors: Sequence[Anchor], factors: Sequence[CodedFactor
                 f"factor {factor.name!r} has {len(counts)} levels for {int(counts.sum())} labelled "
                 f"cells: half of the levels have fewer than {_FEWEST_CELLS} cells, which no anchor "
                 "can be learned from. Merge levels, or leave it unanchored."
+            )
+
+
+def _refuse_two_kinds(
+    anchors: Sequence[Anchor], factors: Sequence[CodedFactor], setup: Mapping[str, Any]
+) -> None:
+    """A column cannot be levels to the decoder and a number to its block."""
+    levelled = [setup.get("batch_key"), *(setup.get("categorical_covariate_keys") or ())]
+    kinds = {factor.name: factor.kind for factor in factors}
+    for anchor in anchors:
+        if anchor.name in levelled and kinds.get(anchor.name) != "categorical":
+            raise FactorError(
+                f"{anchor.name!r} is levels to the decoder (batch_key or "
+                f"categorical_covariate_keys) and {kinds.get(anchor.name)} as a factor; register "
+                f"it as bs.Factor({anchor.name!r}, 'categorical'), or turn the column into text."
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class BlockMove:
         if self.kind == "continuous":
             return np.asarray(own[:, 0] * self.scale[1] + self.scale[0])
         apart = ((own[:, None] - self.anchors[None]) ** 2).sum(-1)
-        return np.asarray(apart.argmin(1))
+        return np.asarray(np.nanargmin(apart, axis=1))
 
     def moved(self, z: np.ndarray, own: np.ndarray, target: np.ndarray) -> np.ndarray:
         """The same cells at the target, each by its own offset from its own anchor.
@@ -73,8 +73,20 @@ class BlockMove:
     def at_free_mean(self, z: np.ndarray) -> np.ndarray:
         """The same cells with the block at the mean of its prior: no level in particular."""
         out = z.copy()
-        out[:, self.axes] = (self.share[:, None] * self.anchors).sum(0) / self.share.sum()
+        out[:, self.axes] = np.nansum(self.share[:, None] * self.anchors, 0) / self.share.sum()
         return out
+
+    def recoded(self, levels: tuple[str, ...]) -> BlockMove:
+        """The same block with its levels in this order; a level it lacks has no anchor (NaN)."""
+        place = [self.levels.index(level) if level in self.levels else -1 for level in levels]
+        is_known = np.array([i >= 0 for i in place])
+        return replace(
+            self,
+            levels=levels,
+            anchors=np.where(is_known[:, None], self.anchors[place], np.nan),
+            share=np.where(is_known, self.share[place], 0.0),
+            parent_of=tuple(self.parent_of[i] for i in place) if self.parent_of else (),
+        )
 
 
 def block_moves(model: BetaSCVI) -> dict[str, BlockMove]:

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scvi import REGISTRY_KEYS
 
 from betascvi.data import FACTORS_KEY
-from betascvi.model._handles import covariates_of, labels_registered
+from betascvi.model._handles import covariates_of, labels_registered, levels_registered
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
@@ -30,7 +30,10 @@ class Cells:
     sizes: np.ndarray
     """(cells,) library sizes, or size factors where they are registered; ones for a PCA."""
     labels: Mapping[str, np.ndarray]
-    """Name -> (cells,) codes, numbers or angles of registered factors; missing is NaN."""
+    """Name -> (cells,) codes, numbers or angles of registered factors; missing is NaN. Codes are
+    those of the covariate where a factor is one, too."""
+    classes: np.ndarray
+    """(cells,) codes of ``labels_key``, by which a dispersion may go; zeros without one."""
 
 
 def cells_of(
@@ -52,9 +55,26 @@ def cells_of(
     coded = column(FACTORS_KEY)
     if coded is not None:
         table = np.asarray(coded, dtype=float)[rows]
-        labels = {name: table[:, i] for i, name in enumerate(labels_registered(model))}
+        labels = {
+            name: _as_covariate(model, name, table[:, i])
+            for i, name in enumerate(labels_registered(model))
+        }
     sizes = _sizes(model, column, rows) if with_sizes else np.ones(len(rows))
-    return Cells(rows, _covariates(model, column, rows), sizes, labels)
+    classes = np.asarray(column(REGISTRY_KEYS.LABELS_KEY), dtype=np.int64).ravel()[rows]
+    return Cells(rows, _covariates(model, column, rows), sizes, labels, classes)
+
+
+def _as_covariate(model: BetaSCVI, name: str, codes: np.ndarray) -> np.ndarray:
+    """Codes of a factor's levels in the order that the decoder's covariate has them in."""
+    order = next((c.levels for c in covariates_of(model) if c.name == name and c.levels), None)
+    levels = levels_registered(model).get(name)
+    if order is None or not levels:
+        return codes
+    place = np.array([order.index(level) if level in order else -1 for level in levels], float)
+    known = np.isfinite(codes) & (codes >= 0)
+    out = codes.copy()
+    out[known] = place[codes[known].astype(int)]
+    return out
 
 
 def training_rows(model: BetaSCVI) -> np.ndarray | None:

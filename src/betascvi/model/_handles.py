@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,20 @@ class Handle:
     def code(self, value: Any, n_cells: int) -> np.ndarray:
         """(cells,) codes, numbers or radians of one target, or of one a cell."""
         as_covariate = Covariate(self.name, _ROLE[self.kind], self.levels)
-        return as_covariate.code(value, n_cells)
+        codes = as_covariate.code(value, n_cells)
+        if self.block is not None and self.kind == "categorical":
+            lacking = np.unique(codes[np.isnan(self.block.anchors[codes, 0])])
+            if lacking.size:
+                raise UnknownFactorError(
+                    f"no training cell has {self.name}={self.levels[lacking[0]]!r}, so that it "
+                    f"has no anchor; there are {self._anchored_levels()}."
+                )
+        return codes
+
+    def _anchored_levels(self) -> list[str]:
+        assert self.block is not None
+        known = ~np.isnan(self.block.anchors[:, 0])
+        return [level for level, is_known in zip(self.levels, known, strict=True) if is_known]
 
 
 _ROLE: Mapping[str, Any] = {
@@ -46,13 +59,25 @@ _ROLE: Mapping[str, Any] = {
 
 
 def handles_of(model: BetaSCVI) -> dict[str, Handle]:
-    """Factor name -> handle; covariates of the decoder first."""
+    """Factor name -> handle; covariates of the decoder first.
+
+    A factor that is both has one code: the covariate's, in whose order its anchors stand.
+    """
     found = {
         c.name: Handle(c.name, "categorical" if c.is_categorical else "continuous", c.levels, c, None)
         for c in covariates_of(model)
     }  # fmt: skip
-    for name, block in block_moves(model).items():
+    blocks = block_moves(model)
+    order = {c.name: c.levels for c in covariates_of(model) if c.is_categorical}
+    for name, block in blocks.items():
         given = found[name].covariate if name in found else None
+        if block.parent in order:
+            codes = [
+                order[block.parent].index(blocks[block.parent].levels[p]) for p in block.parent_of
+            ]
+            block = replace(block, parent_of=tuple(codes))
+        if name in order:
+            block = block.recoded(order[name])
         found[name] = Handle(name, block.kind, block.levels, given, block)
     return found
 
@@ -82,6 +107,13 @@ def covariates_of(model: BetaSCVI) -> list[Covariate]:
     """What the decoder is conditioned on."""
     registries = model.registry["field_registries"]
     return decoder_covariates({key: r["state_registry"] for key, r in registries.items()})
+
+
+def levels_registered(model: BetaSCVI) -> dict[str, tuple[str, ...]]:
+    """Levels of the registered factors that have some, in the order of their codes."""
+    field = model.registry["field_registries"].get(FACTORS_KEY) or {}
+    given = (field.get("state_registry") or {}).get("levels") or {}
+    return {name: tuple(map(str, levels)) for name, levels in given.items() if len(levels)}
 
 
 def labels_registered(model: BetaSCVI) -> dict[str, Kind]:

@@ -40,12 +40,20 @@ class Predictive:
 
 @torch.inference_mode()
 def predictive(
-    model: BetaSCVI, z: np.ndarray, sizes: np.ndarray, setting: Mapping[str, np.ndarray]
+    model: BetaSCVI,
+    z: np.ndarray,
+    sizes: np.ndarray,
+    setting: Mapping[str, np.ndarray],
+    classes: np.ndarray | None = None,
 ) -> Predictive:
-    """Decode one chunk of cells under one setting (codes) of the covariates."""
+    """Decode one chunk of cells under one setting (codes) of the covariates.
+
+    ``classes`` are codes of ``labels_key``; without them a dispersion that goes by label is None.
+    """
     module: Any = model.module
     device = next(module.parameters()).device
     inputs = generative_inputs(z, sizes, covariates_of(model), setting, slice(None))
+    inputs["y"] = None if classes is None else torch.as_tensor(classes)[:, None]
     inputs = {k: None if v is None else v.to(device) for k, v in inputs.items()}
     decoded = module.generative(**inputs, as_distribution=False)[DECODED_KEY]
     mean = module.likelihood.mean(decoded).cpu().numpy()
@@ -82,13 +90,14 @@ def draw_pair(
     :math:`\lambda' < \lambda` keeps each count with probability :math:`\lambda' / \lambda`,
     :math:`\lambda' > \lambda` adds a Poisson of the difference. Equal arms draw equal counts.
     """
+    is_inflated = one.dropout is not None and other.dropout is not None
+    u = rng.random(one.mean.shape) if is_inflated else None  # first: the same whatever the other is
     scale, other_scale = _shared_scales(one, other, rng)
     rate = one.mean.astype(np.float64) * scale
     other_rate = other.mean.astype(np.float64) * other_scale
     counts = rng.poisson(rate)
     paired = _coupled(counts, rate, other_rate, rng)
-    if one.dropout is not None and other.dropout is not None:
-        u = rng.random(rate.shape)
+    if u is not None and one.dropout is not None and other.dropout is not None:
         counts, paired = counts * (u >= one.dropout), paired * (u >= other.dropout)
     return counts.astype(np.float32), paired.astype(np.float32)
 

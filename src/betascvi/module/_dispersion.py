@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 def log_dispersion(
     module: BetaVAEModule, per_cell: Tensor | None, batch_index: Tensor, y: Tensor | None
 ) -> Tensor | None:
-    """Log dispersion, by gene, by batch or label, or as the decoder gave it for each cell."""
+    """Log dispersion, by gene, by batch or label, or as the decoder gave it for each cell.
+
+    None where it goes by label and ``y`` is not given: an expectation does not need it.
+    """
     if not module.likelihood.has_dispersion or module.dispersion == "gene-cell":
         return per_cell
     if module.dispersion == "gene":
         by_gene: Tensor = module.px_r
         return by_gene
     levels = batch_index if module.dispersion == "gene-batch" else y
-    assert levels is not None  # scvi-tools hands labels over with every minibatch
+    if levels is None:
+        return None
     by_level: Tensor = module.px_r.T[levels.squeeze(-1).long()]
     return by_level
 

@@ -20,7 +20,7 @@ from betascvi.model._predictive import argument_is_normal
 from betascvi.tl._calibration import calibrated
 from betascvi.tl._counterfactual_counts import carried_counts, drawn_counts
 from betascvi.tl._counterfactual_record import Counterfactual
-from betascvi.tl._data_error import data_error, group_codes
+from betascvi.tl._data_error import data_error, group_codes, has_training_counts
 from betascvi.tl._encoded import Encoded, encode, obs_of_targets
 from betascvi.tl._group_effects import GroupStatistics, PairedMoments, group_frame
 from betascvi.tl._store import Store, as_store, chunks, opened
@@ -30,6 +30,10 @@ from betascvi.tl._targets import Targets, targets_of
 _OUTPUTS = ("mean", "counts", "carried", "statistics")
 _DRAWN = ("counts", "carried")
 _INTERVAL = (0.05, 0.95)
+_NARROW = (
+    "intervals do not cover what the training cells leave open: their counts are not at hand "
+    "(minified data, or a model loaded with other cells)."
+)
 
 
 def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and where to)
@@ -66,7 +70,8 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
     indices
         Positions of, or a mask over, the cells to change; all by default.
     output
-        ``"mean"``: expected counts. ``"counts"``: counts drawn from the predictive likelihood.
+        ``"mean"``: expected counts (of a zero-inflated likelihood those before inflation, as
+        ``get_normalized_expression`` has them). ``"counts"``: counts drawn from the predictive likelihood.
         ``"carried"``: the counts of the cell itself, carried over: drawn from what the model says
         of the target *given* what was counted, so that what the model cannot explain of a cell
         stays with it. It comes nearest to real cells.
@@ -128,6 +133,9 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
         targets, notes = calibrated(encoded, targets, calibrate_by, carries=kind == "carried")
         support = replace(support, notes=(*support.notes, *notes))
     if kind == "statistics":
+        if not has_training_counts(model):
+            support = replace(support, notes=(*support.notes, _NARROW))
+            warnings.warn(_NARROW, UserWarning, stacklevel=2)
         table = _statistics(encoded, targets, names, groups, n_draws, seed, asked.chunk_size)
         return Counterfactual(
             dict(changes), kind, len(encoded.obs), n_draws, support.seen, support.notes, None,

@@ -32,7 +32,7 @@ def data_error(
     """
     model = encoded.model
     training = training_rows(model)
-    if training is None or model.minified_data_type is not None:
+    if training is None or not has_training_counts(model):
         return 0.0
     known = cells_of(model, None, training, with_sizes=False)
     there = {**known.labels, **known.covariates}
@@ -50,6 +50,11 @@ def data_error(
     same = [(members[0][0][g] == members[1][0][g]).all() for g in range(len(names))]
     total[np.array(same)] = 0.0
     return total
+
+
+def has_training_counts(model: BetaSCVI) -> bool:
+    """Whether the counts that the model was trained on are at hand."""
+    return training_rows(model) is not None and model.minified_data_type is None
 
 
 def _spread_of_responses(

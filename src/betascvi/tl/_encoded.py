@@ -49,13 +49,19 @@ class Encoded:
     def factual(self, z: np.ndarray, rows: slice | np.ndarray) -> Predictive:
         """What the model expects of a chunk of cells as they are."""
         setting = {name: values[rows] for name, values in self.cells.covariates.items()}
-        return predictive(self.model, z[rows], self.cells.sizes[rows], setting)
+        return self._decoded(z[rows], setting, rows)
 
     def moved(self, z: np.ndarray, targets: Targets, arm: Arm, rows: slice) -> Predictive:
         """What it expects of the same cells in one arm of the targets."""
         positions, setting = targets.placed(z[rows], self.cells, arm, rows)
-        found = predictive(self.model, positions, self.cells.sizes[rows], setting)
+        found = self._decoded(positions, setting, rows)
         return found if arm.gain is None else replace(found, mean=arm.gain.times(found.mean, rows))
+
+    def _decoded(
+        self, z: np.ndarray, setting: Mapping[str, np.ndarray], rows: slice | np.ndarray
+    ) -> Predictive:
+        cells = self.cells
+        return predictive(self.model, z, cells.sizes[rows], setting, cells.classes[rows])
 
     def mixed(self, z: np.ndarray, targets: Targets, rows: slice) -> np.ndarray:
         """(cells, genes) expected expression, averaged over the arms by their shares."""
@@ -75,21 +81,44 @@ def encode(
     with_sd: bool = False,
 ) -> Encoded:
     """Encode the chosen cells; the network reads their counts once."""
+    if not isinstance(model, BetaSCVI):
+        raise TypeError(
+            f"this takes a BetaSCVI model, got {type(model).__name__}; BetaSCVI.from_scvi(model) "
+            "takes one of scvi-tools'."
+        )
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata is an AnnData, got {type(adata).__name__}.")
     if not model.is_trained:
         raise TrainingError("the model is not trained; call model.train() first.")
+    refuse_other_genes(model, adata)
     rows = chosen_rows(adata, indices)
     cells = cells_of(model, adata, rows)
+    # data on disk are read in their order, whatever order was asked for
+    wanted, back = np.unique(rows, return_inverse=True)
     # the counts of all cells in order are read in larger pieces than of chosen ones
-    given = None if len(rows) == adata.n_obs and (np.diff(rows) == 1).all() else rows.tolist()
+    given = None if len(wanted) == adata.n_obs else wanted.tolist()
     if with_sd:
         mean, variance = model.get_latent_representation(adata, given, return_dist=True)
-        sd = np.sqrt(variance)
+        mean, sd = mean[back], np.sqrt(variance)[back]
     else:
-        mean, sd = np.asarray(model.get_latent_representation(adata, given)), None
+        mean, sd = np.asarray(model.get_latent_representation(adata, given))[back], None
     model.module.eval()
     obs = adata.obs.iloc[rows]
     obs = obs[[name for name in obs if not str(name).startswith("_scvi")]].copy()
     return Encoded(model, adata, cells, mean, sd, obs, output_names(model, adata.var_names))
+
+
+def refuse_other_genes(model: BetaSCVI, adata: AnnData) -> None:
+    """Refuse the genes of the model in another order: scvi-tools takes them by position."""
+    field = model.registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+    genes = [str(name) for name in field.get("column_names", ())]
+    here = [str(name) for name in adata.var_names]
+    if genes != here and len(genes) == len(here) and set(genes) == set(here):
+        first = next(i for i, (a, b) in enumerate(zip(genes, here, strict=True)) if a != b)
+        raise ValueError(
+            f"the genes of adata stand in another order than the model's (gene {first} is "
+            f"{here[first]!r}, the model's {genes[first]!r}); give adata[:, model.get_var_names()]."
+        )
 
 
 def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
@@ -98,6 +127,10 @@ def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> n
         rows = np.arange(adata.n_obs)
     else:
         rows = np.asarray(indices)
+        if rows.ndim != 1:
+            raise ValueError(
+                f"indices is a list of positions or a mask, got {indices!r}; one cell is [i]."
+            )
         if rows.dtype == bool:
             if rows.shape != (adata.n_obs,):
                 raise ValueError(

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import Cells, cells_of, training_rows
-from betascvi.model._handles import covariates_of, handles_of, labels_registered
+from betascvi.model._handles import covariates_of, handles_of, levels_registered
 from betascvi.tl._targets import Targets
 
 _MOST_REFERENCES = 2000
@@ -36,11 +36,13 @@ def support_of(
 ) -> Support:
     """Combinations never seen together, and distances in the latent."""
     rows_trained = training_rows(model)
+    unsaid = _without_label(targets, cells, z)
     if rows_trained is None:
-        return Support(_frame([]), None, ("the training cells are not at hand to compare with.",))
+        absent = "the training cells are not at hand to compare with."
+        return Support(_frame([]), None, (*unsaid, absent))
     training = cells_of(model, None, rows_trained, with_sizes=False)
     rows = _pairs(model, targets, cells, training)
-    notes = [
+    notes = unsaid + [
         f"{r['factor']}={r['level']!r} was never seen with {r['besides']}={r['with_level']!r} "
         f"in training ({r['n_cells']} of the cells ask for it)."
         for r in rows
@@ -57,19 +59,42 @@ def support_of(
     return Support(_frame(rows), None if distance is None else distance[0], tuple(notes))
 
 
+def _without_label(targets: Targets, cells: Cells, z: np.ndarray) -> list[str]:
+    """What is said of cells that do not say where they start."""
+    notes = []
+    for name in targets.words:
+        block = targets.handles[name].block
+        if block is None:
+            continue
+        missing = ~(cells.labels[name] >= (0 if block.kind == "categorical" else -np.inf))
+        if not missing.any():
+            continue
+        taken = "where their block stands"
+        if block.kind == "categorical":
+            codes, counts = np.unique(block.nearest(z[missing]), return_counts=True)
+            of_level = [f"{n} {block.levels[int(c)]}" for c, n in zip(codes, counts, strict=True)]
+            taken = f"the anchor they are nearest to: {', '.join(of_level)}"
+        notes.append(
+            f"{missing.sum()} of {len(z)} cells have no {name}; they are taken to start from "
+            f"{taken}."
+        )
+    return notes
+
+
 def _pairs(
     model: BetaSCVI, targets: Targets, cells: Cells, training: Cells
 ) -> list[dict[str, object]]:
-    levels = _levels(model)
-    asked = {**_codes(cells), **targets.main.codes}
-    there = _codes(training)
-    rows: list[dict[str, object]] = []
-    for name in targets.words:
-        if name not in levels or name not in there:
-            continue
-        for other in (o for o in levels if o != name and o in there and o in asked):
-            rows += _of_pair(name, other, levels, asked, there)
-    return rows
+    levels, there = _levels(model), _codes(training)
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
+    for arm in targets.arms:
+        asked = {**_codes(cells), **arm.codes}
+        for name in targets.words:
+            if name not in levels or name not in there:
+                continue
+            for other in (o for o in levels if o != name and o in there and o in asked):
+                for row in _of_pair(name, other, levels, asked, there):
+                    rows[row["factor"], row["level"], row["besides"], row["with_level"]] = row
+    return list(rows.values())
 
 
 def _of_pair(
@@ -98,14 +123,8 @@ def _count(first: np.ndarray, second: np.ndarray, shape: tuple[int, int]) -> np.
 
 
 def _levels(model: BetaSCVI) -> dict[str, tuple[str, ...]]:
-    found = {c.name: c.levels for c in covariates_of(model) if c.is_categorical}
-    state = model.registry["field_registries"]
-    registered = labels_registered(model)
-    for field in state.values():
-        given = field["state_registry"].get("levels")
-        if isinstance(given, Mapping):
-            found |= {n: tuple(map(str, v)) for n, v in given.items() if n in registered}
-    return found
+    covariates = {c.name: c.levels for c in covariates_of(model) if c.is_categorical}
+    return {**levels_registered(model), **covariates}
 
 
 def _codes(cells: Cells) -> dict[str, np.ndarray]:

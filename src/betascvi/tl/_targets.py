@@ -92,6 +92,9 @@ def targets_of(model: BetaSCVI, changes: Mapping[str, Any], cells: Cells) -> Tar
         weight = float(np.prod([weight for weight, _ in combination]))
         arms.append(Arm(weight, _with_parents(model, handles, codes)))
     known = handles_of(model)
+    if len(arms) == 1:  # what goes along is said, too
+        along = {n: known[n].levels for n in arms[0].codes if n not in words}
+        words |= {n: np.array(along[n], dtype=object)[arms[0].codes[n]] for n in along}
     return Targets({n: known[n] for n in arms[0].codes}, tuple(arms), words)
 
 
