@@ -498,3 +498,36 @@ def test_what_is_no_model_or_no_data_is_refused_in_words(model: BetaSCVI, atlas:
         bs.tl.counterfactual(model, None, STIM)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"list of positions or a mask, got 3; one cell is \[i\]"):
         bs.tl.counterfactual(model, atlas, STIM, indices=3)  # type: ignore[arg-type]
+
+
+def test_a_series_of_targets_goes_by_the_names_of_the_cells(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    target = atlas.obs["condition"].sample(frac=1.0, random_state=0)
+
+    found = bs.tl.counterfactual(model, atlas, {"condition": target}).to_anndata()
+    some = bs.tl.counterfactual(model, atlas, {"condition": target}, indices=[7, 2]).to_anndata()
+
+    np.testing.assert_array_equal(found.X, found.layers["factual"])
+    np.testing.assert_array_equal(some.X, some.layers["factual"])
+
+
+def test_a_word_that_is_nearly_a_place_in_memory_makes_no_folder() -> None:
+    with pytest.raises(ValueError, match=r"store='sprase': did you mean 'sparse'"):
+        bs.tl.Store("sprase")
+    with pytest.raises(TypeError, match="a store is 'memory', 'sparse' or the path"):
+        bs.tl.Store(3)  # type: ignore[arg-type]
+    assert bs.tl.Store("~/x.zarr").path == Path.home() / "x.zarr"
+
+
+def test_groups_of_no_cell_are_refused_and_a_column_named_twice_is_one(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    empty = atlas.copy()
+    empty.obs["nothing"] = np.nan
+
+    with pytest.raises(ValueError, match=r"no cell has a value of \['nothing'\]"):
+        bs.tl.counterfactual(model, empty, STIM, output=bs.tl.GroupStatistics("nothing"))
+    twice = bs.tl.GroupStatistics(["cell_type", "cell_type"])
+    table = bs.tl.counterfactual(model, atlas, STIM, output=twice).to_frame()
+    assert table["group"].nunique() == 3

@@ -25,7 +25,7 @@ from betascvi.tl._encoded import Encoded, encode, obs_of_targets
 from betascvi.tl._group_effects import GroupStatistics, PairedMoments, group_frame
 from betascvi.tl._store import Store, as_store, chunks, opened
 from betascvi.tl._support import Support, support_of
-from betascvi.tl._targets import Targets, targets_of
+from betascvi.tl._targets import Targets, aligned, targets_of
 
 _OUTPUTS = ("mean", "counts", "carried", "statistics")
 _DRAWN = ("counts", "carried")
@@ -125,6 +125,7 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
     kind = output if isinstance(output, str) else "statistics"
     n_draws = 1 if kind in _DRAWN and n_samples is None else n_samples
     encoded = encode(model, adata, indices, with_sd=n_draws is not None)
+    changes = aligned(changes, encoded.obs.index)
     targets = targets_of(model, changes, encoded.cells)
     groups = GroupStatistics() if isinstance(output, str) else output
     names = _group_names(encoded.obs, groups)
@@ -284,6 +285,8 @@ def _group_names(obs: pd.DataFrame, asked: GroupStatistics) -> pd.MultiIndex | p
     if not columns:
         return pd.Index(["all cells"])
     known = obs[columns].dropna().astype(str).drop_duplicates().sort_values(columns)
+    if known.empty:
+        raise ValueError(f"no cell has a value of {columns}, so that there is no group.")
     if len(columns) > 1:
         return pd.MultiIndex.from_frame(known)
     return pd.Index(known[columns[0]], name=columns[0])

@@ -37,7 +37,8 @@ class GroupStatistics:
         """The columns asked for."""
         if self.groupby is None:
             return ()
-        return (self.groupby,) if isinstance(self.groupby, str) else tuple(self.groupby)
+        columns = (self.groupby,) if isinstance(self.groupby, str) else self.groupby
+        return tuple(dict.fromkeys(columns))
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from scipy import sparse
 
 from betascvi.tl._written_whole import folder_written_whole, refuse_existing
 
+_IN_MEMORY = ("memory", "sparse")
 _MARKERS = (".zgroup", "zarr.json")
 _ELEMENTS = ("obs", "var", "uns", "obsm", "varm", "obsp", "varp", "layers")
 
@@ -34,7 +37,8 @@ class Store:
         Replace a zarr store that is there. It is written beside it and takes its place when it is
         whole, so an interrupted run leaves the old one, and no half of a new one.
     chunk_size
-        Cells decoded and written at a time.
+        Cells decoded and written at a time; drawn counts are those of a chunk, so that another
+        size draws others.
     factual
         Keep the reconstruction too, as ``layers["factual"]``; without it half of the work and of
         the space is saved.
@@ -46,13 +50,23 @@ class Store:
     factual: bool = True
 
     def __post_init__(self) -> None:
-        if self.chunk_size < 1:
-            raise ValueError(f"chunk_size is 1 at least, got {self.chunk_size}.")
+        if not isinstance(self.chunk_size, Integral) or self.chunk_size < 1:
+            raise ValueError(f"chunk_size is a whole number from 1 up, got {self.chunk_size!r}.")
+        if not isinstance(self.where, str | Path):
+            raise TypeError(
+                f"a store is 'memory', 'sparse' or the path of a zarr store, got {self.where!r}."
+            )
+        meant = get_close_matches(str(self.where), _IN_MEMORY, n=1, cutoff=0.7)
+        if meant and self.where not in _IN_MEMORY:
+            raise ValueError(
+                f"store={str(self.where)!r}: did you mean {meant[0]!r}? The path of a zarr store "
+                f"would be {str(self.where) + '.zarr'!r}."
+            )
 
     @property
     def path(self) -> Path | None:
         """Of the zarr store; None in memory."""
-        return None if self.where in ("memory", "sparse") else Path(self.where)
+        return None if self.where in _IN_MEMORY else Path(self.where).expanduser()
 
     def refuse_existing(self) -> None:
         """Refuse early what could not be written at the end."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import Cells
@@ -67,6 +68,18 @@ class Targets:
     def main(self) -> Arm:
         """The arm with the largest share."""
         return max(self.arms, key=lambda arm: arm.weight)
+
+
+def aligned(changes: Mapping[str, Any], names: pd.Index) -> Mapping[str, Any]:
+    """The changes with each pandas Series in the order of the cells, by their names."""
+    if not isinstance(changes, Mapping):
+        return changes
+    out = {}
+    for name, target in changes.items():
+        is_named = isinstance(target, pd.Series) and target.index.is_unique and names.is_unique
+        in_order = is_named and not target.index.equals(names) and names.isin(target.index).all()
+        out[name] = target.reindex(names) if in_order else target
+    return out
 
 
 def targets_of(model: BetaSCVI, changes: Mapping[str, Any], cells: Cells) -> Targets:
