@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 import betascvi as bs
@@ -123,6 +125,8 @@ def test_too_few_genes_are_refused_with_how_many_there_are() -> None:
         ({"layer": "nowhere"}, UnknownFactorError, "no layer 'nowhere'"),
         ({"gene_symbols": "symbol"}, UnknownFactorError, "no column of adata.var"),
         ({"n_resamples": 1}, ValueError, "2 at least"),
+        ({"max_sd": float("nan")}, ValueError, "max_sd is above 0"),
+        ({"max_sd": -1.0}, ValueError, "max_sd is above 0"),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_is_written(
@@ -142,6 +146,58 @@ def test_cells_that_are_all_alike_are_refused() -> None:
 
     with pytest.raises(CountsError, match="same S or G2/M score"):
         bs.pp.cell_cycle_angle(alike)
+
+
+@pytest.mark.parametrize("n_seen", [0, 1, 2, 4])
+def test_a_cell_that_hardly_expresses_the_lists_has_no_angle(n_seen: int) -> None:
+    adata = cycling_cells()
+    counts = adata.X.toarray()
+    n_listed = len(S_GENES) + len(G2M_GENES)
+    counts[-100:, :n_listed] = 0.0
+    counts[-100:, :n_seen] = 1.0
+    sparse_cells = AnnData(sparse.csr_matrix(counts), obs=adata.obs, var=adata.var)
+
+    bs.pp.cell_cycle_angle(sparse_cells, max_sd=0.8)
+
+    found = sparse_cells.obs
+    assert found["cell_cycle_angle"].iloc[-100:].isna().all()
+    np.testing.assert_allclose(found["cell_cycle_angle_sd"].iloc[-100:], np.sqrt(np.log(50)))
+    assert found["cell_cycle_angle"].iloc[:100].notna().mean() > 0.9
+
+
+def test_a_name_that_two_genes_bear_is_that_of_the_first() -> None:
+    adata = cycling_cells(100)
+    twice = adata.copy()
+    twice.var_names = [*adata.var_names[:-2], S_GENES[0], "OTHER0"]
+
+    bs.pp.cell_cycle_angle(adata)
+    bs.pp.cell_cycle_angle(twice)
+
+    np.testing.assert_allclose(twice.obs["S_score"], adata.obs["S_score"], atol=0.1)
+
+
+def test_counts_on_disk_give_the_same_angle(tmp_path: Path) -> None:
+    adata = cycling_cells(100)
+    adata.layers["dense"] = adata.X.toarray()
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    on_disk = read_h5ad(tmp_path / "cells.h5ad", backed="r")
+
+    bs.pp.cell_cycle_angle(adata)
+    for layer in (None, "dense"):
+        bs.pp.cell_cycle_angle(on_disk, layer=layer)
+        np.testing.assert_array_equal(
+            on_disk.obs["cell_cycle_angle"], adata.obs["cell_cycle_angle"]
+        )
+    on_disk.file.close()
+
+
+def test_without_expression_or_cells_there_is_no_angle() -> None:
+    adata = cycling_cells(50)
+
+    with pytest.raises(CountsError, match=r"X is None; name the layer="):
+        bs.pp.cell_cycle_angle(AnnData(obs=adata.obs, var=adata.var))
+    with pytest.raises(CountsError, match="no cells"):
+        bs.pp.cell_cycle_angle(adata[:0].copy())
 
 
 def test_the_lists_are_those_of_the_paper() -> None:

@@ -18,6 +18,8 @@ from betascvi.pp._cell_cycle_genes import EARLIER_NAMES, G2M_GENES, S_GENES, mou
 
 Organism = Literal["human", "mouse"]
 _FEWEST_GENES = 5
+_FEWEST_SEEN = 5
+"""Genes of both lists that a cell must express for its angle to mean anything."""
 _CHUNK = 4096
 
 
@@ -67,7 +69,7 @@ def cell_cycle_angle(
     n_resamples
         Resamples of the genes of both lists behind the uncertainty.
     max_sd
-        Cells whose angle is less certain than this (radians) get a missing angle.
+        Cells whose angle is less certain than this (radians, above 0) get a missing angle.
     seed
         Of the resamples, and of scanpy's control genes.
 
@@ -79,7 +81,9 @@ def cell_cycle_angle(
     -----
     Most cells of a tissue do not divide: their scores are noise around one point, their angle
     means nothing, and the uncertainty is large (up to about 2 radians); ``max_sd=0.8`` leaves
-    them unlabelled, which a circular factor may be. The uncertainty is the circular standard
+    them unlabelled, which a circular factor may be. A cell that expresses fewer than five genes of
+    both lists has no angle, however the genes are resampled: its uncertainty is that of angles drawn
+    from anywhere on the circle, :math:`\sqrt{\ln n}` over ``n_resamples`` of them. The uncertainty is the circular standard
     deviation :math:`\sqrt{-2 \ln |\overline{e^{i\phi}}|}` over resampled genes, so it covers which
     genes happened to be seen and not whether the lists fit the tissue.
 
@@ -96,6 +100,11 @@ def cell_cycle_angle(
         raise ValueError(f"organism is one of {get_args(Organism)}, got {organism!r}.")
     if n_resamples < 2:
         raise ValueError(f"n_resamples is 2 at least, got {n_resamples}.")
+    if max_sd is not None and not max_sd > 0:
+        raise ValueError(
+            f"max_sd is above 0 (radians), or None for no limit, got {max_sd}: no angle would be "
+            "left. 0.8 leaves cells that do not divide unlabelled."
+        )
     names = _names_of(adata, gene_symbols)
     found = _genes_of(names, organism)
     logged = AnnData(_log_normalised(adata, layer), var=pd.DataFrame(index=names))
@@ -121,18 +130,17 @@ def cell_cycle_angle(
 
 
 def _names_of(adata: AnnData, gene_symbols: str | None) -> pd.Index:
-    if gene_symbols is None:
-        return pd.Index(adata.var_names.astype(str))
-    if gene_symbols not in adata.var:
+    if gene_symbols is not None and gene_symbols not in adata.var:
         raise UnknownFactorError(
             f"gene_symbols {gene_symbols!r} is no column of adata.var; there are {list(adata.var)}."
         )
-    symbols = pd.Index(adata.var[gene_symbols].astype(str))
+    given = adata.var_names if gene_symbols is None else adata.var[gene_symbols]
+    symbols = pd.Index(given.astype(str))
     if symbols.is_unique:
         return symbols
     repeats = symbols.to_series().groupby(symbols.to_numpy()).cumcount()  # the first keeps its name
     pairs = zip(symbols, repeats, strict=True)
-    return pd.Index([name if not n else f"{name}-{n}" for name, n in pairs])
+    return pd.Index([name if not n else f"{name} (repeat {n})" for name, n in pairs])
 
 
 def _genes_of(names: pd.Index, organism: Organism | None) -> _Found:
@@ -165,6 +173,13 @@ def _log_normalised(adata: AnnData, layer: str | None) -> Any:
     if layer is not None and layer not in adata.layers:
         raise UnknownFactorError(f"no layer {layer!r}; there are {list(adata.layers)}.")
     x = adata.X if layer is None else adata.layers[layer]
+    if x is None:
+        raise CountsError(
+            f"adata.X is None; name the layer= of the counts, of {list(adata.layers)}."
+        )
+    if not adata.n_obs:
+        raise CountsError("the AnnData has no cells, so there is no angle to find.")
+    x = x.to_memory() if hasattr(x, "to_memory") else x[:]  # it may be on disk
     x = sparse.csr_matrix(x, dtype=np.float32)
     if not np.isfinite(x.data).all():
         raise CountsError(f"{layer or 'X'} holds missing or infinite values.")
@@ -191,7 +206,11 @@ def _angle(scores: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.nda
 def _angle_sd(
     logged: AnnData, found: _Found, scores: np.ndarray, n: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Circular standard deviation of each cell's angle over resampled genes."""
+    """Circular standard deviation of each cell's angle over resampled genes.
+
+    Resampling zeros gives zeros, which would look certain: cells that express too few of the genes
+    get the deviation of ``n`` angles drawn from the whole circle.
+    """
     centre, spread = scores.mean(0), scores.std(0)
     sd = np.empty(len(scores))
     lists = [logged.var_names.get_indexer(genes) for genes in (found.s, found.g2m)]
@@ -199,9 +218,12 @@ def _angle_sd(
     for start in range(0, len(scores), _CHUNK):
         rows = slice(start, start + _CHUNK)
         moved = np.empty((len(scores[rows]), n, 2))
+        seen = np.zeros(len(moved), dtype=int)
         for k, (genes, weight) in enumerate(zip(lists, weights, strict=True)):
             own = logged.X[rows][:, genes].toarray()  # scanpy's score less the control's mean
+            seen += (own != 0).sum(1)
             moved[..., k] = scores[rows, k][:, None] + own @ weight - own.mean(1, keepdims=True)
         around = np.exp(1j * _angle(moved, centre, spread)).mean(1)
-        sd[rows] = np.sqrt(-2.0 * np.log(np.clip(np.abs(around), 1e-12, 1.0)))
+        of_genes = np.sqrt(-2.0 * np.log(np.clip(np.abs(around), 1e-12, 1.0)))
+        sd[rows] = np.where(seen < _FEWEST_SEEN, np.sqrt(np.log(n)), of_genes)
     return sd
