@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 
 import betascvi as bs
 from betascvi import BetaSCVI
-from betascvi._errors import UnknownFactorError
+from betascvi._errors import FactorError, UnknownFactorError
 from betascvi.model._block_moves import BlockMove
-from betascvi.tl import _traversal_path
-from betascvi.tl._traversal_path import path_along
+from betascvi.tl import _traversal, _traversal_path
+from betascvi.tl._encoded import encode
+from betascvi.tl._traversal_path import path_along, paths_along
+from betascvi.tl._traversal_sets import scores_of
+from betascvi.tl._traversal_start import start_of
 
 QUICK: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
 SIMPLEX = np.array([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.9]])
@@ -147,7 +153,17 @@ def test_gene_sets_are_scored_at_every_step(model: BetaSCVI) -> None:
         ({"axis": 0, "n_steps": 1}, ValueError, "2 at least"),
         ({"axis": 0, "at": 400}, UnknownFactorError, "no cell 400"),
         ({"axis": 0, "at": {"celltype": "B"}}, UnknownFactorError, "no column"),
-        ({"axis": 0, "at": {"cell_type": "B"}}, ValueError, "fits none"),
+        ({"axis": 0, "at": -401}, UnknownFactorError, "no cell -401"),
+        ({"axis": 0, "at": {"cell_type": "typ_1"}}, UnknownFactorError, "did you mean 'type_1'"),
+        ({"axis": 0, "at": 2.7}, ValueError, "got 2.7"),
+        ({"axis": 0, "at": [1, 2]}, ValueError, "the position or the name"),
+        ({"axis": 1.5}, ValueError, "got 1.5"),
+        ({"axis": True}, ValueError, "got True"),
+        ({"axis": None}, ValueError, "got None"),
+        ({"axis": 0, "span": 3}, ValueError, "a lower and a higher"),
+        ({"axis": 0, "n_steps": 2.5}, ValueError, "got 2.5"),
+        ({"axis": 0, "gene_sets": ["ISG15"]}, ValueError, "maps names to genes"),
+        ({"axis": 0, "gene_sets": {"ifn": "ISG15"}}, ValueError, "a list of genes"),
         ({"axis": 0, "gene_sets": {"ifn": ["ISG15"]}}, UnknownFactorError, "none of the 1 genes"),
     ],
 )
@@ -156,6 +172,111 @@ def test_bad_input_is_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         bs.tl.traverse(model, model.adata, **arguments)
+
+
+def test_cells_are_counted_from_the_end_where_positions_are_negative(model: BetaSCVI) -> None:
+    found = bs.tl.traverse(model, model.adata, axis=0, at=-1, n_steps=2)
+
+    assert found.start == f"cell {model.adata.obs_names[-1]}"
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_a_name_that_two_cells_bear_is_refused() -> None:
+    twice = AnnData(obs=pd.DataFrame(index=["a", "b", "a"]))
+
+    with pytest.raises(ValueError, match="2 cells are named 'a'"):
+        start_of(twice, "a", np.random.default_rng(0))
+
+
+def test_levels_that_no_cell_has_together_are_refused() -> None:
+    obs = pd.DataFrame({"kind": ["B", "T"], "batch": ["1", "2"]}, index=["a", "b"])
+
+    with pytest.raises(ValueError, match="fits none of 2"):
+        start_of(AnnData(obs=obs), {"kind": "B", "batch": "2"}, np.random.default_rng(0))
+
+
+def test_a_level_may_be_a_number() -> None:
+    cells = AnnData(obs=pd.DataFrame({"age": [30.0, 31.0, 30.0]}, index=list("abc")))
+
+    rows, _ = start_of(cells, {"age": 30}, np.random.default_rng(0))
+
+    assert rows.tolist() == [0, 2]
+
+
+def test_a_set_of_all_genes_is_refused_before_anything_is_decoded(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_traversal, "predictive", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(ValueError, match="holds all 60 genes of the model"):
+        bs.tl.traverse(model, model.adata, axis=0, gene_sets={"all": list(model.adata.var_names)})
+
+
+def test_a_set_whose_controls_were_all_drawn_from_itself_is_scored() -> None:
+    mean = np.random.default_rng(0).gamma(2.0, 5.0, size=(5, 60))
+    genes = [f"g{i}" for i in range(60)]
+
+    for n in (1, 2, 50, 58):
+        scores = scores_of(mean, genes, {"set": genes[:n]}, seed=0)
+        assert np.isfinite(scores["set"]).all()
+
+
+def test_models_go_to_the_same_levels_whatever_their_order(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = {"levels": ("c", "a", "b"), "anchors": SIMPLEX[[2, 0, 1]]}
+    moves = iter([block("categorical"), block("categorical", **turned)])
+    monkeypatch.setattr(_traversal_path, "block_moves", lambda _: {"dose": next(moves)})
+
+    first, second = paths_along([model, model], "dose", (-3.0, 3.0), 7)
+
+    assert first.labels == second.labels
+    for step in range(len(first.steps)):
+        z = np.zeros((1, 4))
+        np.testing.assert_array_equal(first.at(z, step), second.at(z, step))
+
+
+def test_models_go_to_the_same_values_whatever_their_scale(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = block("continuous", axes=slice(0, 1), scale=(10.0, 2.0))
+    moves = iter([one, replace(one, scale=(8.0, 4.0))])
+    monkeypatch.setattr(_traversal_path, "block_moves", lambda _: {"dose": next(moves)})
+
+    first, second = paths_along([model, model], "dose", (-1.0, 1.0), 3)
+
+    np.testing.assert_array_equal(first.steps, [8, 10, 12])
+    assert [second.at(np.zeros((1, 4)), k)[0, 0] for k in range(3)] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            block("categorical", levels=("a", "b", "zz")),
+            "the levels .*'c'.* and .*'zz'.* in model 1",
+        ),
+        (block("circular", levels=()), "categorical in the first model and circular in model 1"),
+    ],
+)
+def test_models_of_other_levels_are_refused(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch, other: BlockMove, words: str
+) -> None:
+    moves = iter([block("categorical"), other])
+    monkeypatch.setattr(_traversal_path, "block_moves", lambda _: {"dose": next(moves)})
+
+    with pytest.raises(FactorError, match=words):
+        paths_along([model, model], "dose", (-3.0, 3.0), 7)
+
+
+def test_models_of_other_genes_are_refused(model: BetaSCVI) -> None:
+    class Other:
+        adata = AnnData(var=pd.DataFrame(index=[*model.adata.var_names[:-1], "ISG15"]))
+        module = model.module
+
+    known = encode(model, model.adata, [0, 1])
+    with pytest.raises(ValueError, match=r"model 1 has 'ISG15' \(one of 1 that differ\)"):
+        _traversal._genes_of([known, replace(known, model=Other())])
 
 
 def test_a_free_axis_of_several_seeds_is_refused(model: BetaSCVI) -> None:

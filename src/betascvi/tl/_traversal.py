@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from math import isfinite
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from anndata import AnnData
 
-from betascvi._errors import UnknownFactorError
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
-from betascvi.model._predictive import predictive
+from betascvi.model._predictive import argument_is_normal, output_names, predictive
 from betascvi.tl._encoded import Encoded, encode
-from betascvi.tl._traversal_path import Path, path_along
+from betascvi.tl._traversal_path import Path, paths_along
+from betascvi.tl._traversal_sets import members_of, refuse_sets, scores_of
+from betascvi.tl._traversal_start import is_whole, start_of
 
-_MOST_CELLS = 200
 _INTERVAL = (0.05, 0.95)
 
 
@@ -29,11 +31,13 @@ class Traversal:
     axis: str
     kind: Literal["line", "levels", "circle"]
     steps: np.ndarray
-    """(steps,) prior standard deviations; places between levels 0, 1, 2...; or radians."""
+    """(steps,) prior standard deviations, of a free axis; or values of a numeric factor; places
+    between levels 0, 1, 2...; or radians."""
     labels: tuple[str, ...]
     """What stands at each step: the number, the level (empty in between), the angle."""
     expression: np.ndarray
-    """(steps, genes) mean over cells of expected counts per 10,000."""
+    """(steps, genes) mean over cells of expected counts per 10,000; of a Gaussian model, of
+    expected values of the data it was set up on."""
     genes: tuple[str, ...]
     effects: pd.DataFrame
     """One row a gene, by size of its effect: ``effect`` (mean over cells), ``low`` and ``high``
@@ -44,6 +48,10 @@ class Traversal:
     """The cells that were moved, in words."""
     n_cells: int
     n_models: int = 1
+    is_factor: bool = False
+    """Whether the block of an anchored factor was moved, not a free axis."""
+    is_counts: bool = True
+    """Whether effects are of log2 counts per 10,000; else differences of expected values."""
 
     def top(self, n: int = 10) -> pd.DataFrame:
         """The genes that move most."""
@@ -82,13 +90,15 @@ def traverse(
     .. math:: \log_2 \frac{1 + x_{\mathrm{last}}}{1 + x_{\mathrm{first}}}
 
     in expected counts per 10,000; on a circle, and over more than two levels, of the highest
-    over the lowest step of its mean curve.
+    over the lowest step of its mean curve. Of a Gaussian model (of an embedding, or with
+    ``gene_likelihood="normal"``) it is the difference of the expected values.
 
     Parameters
     ----------
     model
         A trained model, or several of different seeds (with the same anchored factor: a free axis
-        of one seed is none of another), all of which move the same cells.
+        of one seed is none of another), all of which move the same cells to the same levels and
+        values: those of the first model.
     adata
         Cells to start from.
     axis
@@ -96,7 +106,7 @@ def traverse(
     span
         First and last step of a line.
     at
-        Where to start: a cell (its position or name), the cells of a group
+        Where to start: a cell (its position, from the end if negative, or name), the cells of a group
         (``{"cell_type": "B cells"}``), or None for the mean over all. Of more than 200 cells,
         200 are drawn.
     n_steps
@@ -124,19 +134,20 @@ def traverse(
     """
     models = [model] if isinstance(model, BetaSCVI) else list(model)
     _refuse(models, axis, span, n_steps)
-    rows, words = _start(adata, at, np.random.default_rng(seed))
-    paths = [path_along(one, axis, span, n_steps) for one in models]
+    refuse_sets(gene_sets)
+    rows, words = start_of(adata, at, np.random.default_rng(seed))
+    paths = paths_along(models, axis, span, n_steps)
     encoded = [encode(one, adata, rows) for one in models]
+    genes, is_counts = _genes_of(encoded), not _is_gaussian(models[0])
+    sets = None if gene_sets is None else members_of(gene_sets, genes, is_counts=is_counts)
     curves = np.stack([_curves(e, p) for e, p in zip(encoded, paths, strict=True)])
-    if is_of_embedding(models[0]) and gene_sets:
-        raise ValueError("gene_sets are scored on counts; this model is of an embedding.")
     mean = curves.mean((0, 2))  # (steps, genes) of (models, steps, cells, genes)
-    path, genes = paths[0], encoded[0].genes
-    effects = _effects(curves, mean, path, genes, is_logged=not is_of_embedding(models[0]))
+    path = paths[0]
     return Traversal(
-        path.name, path.kind, path.steps, path.labels, mean, tuple(genes), effects,
-        None if gene_sets is None else _scores(mean, genes, gene_sets, seed),
-        words, len(rows), len(models),
+        path.name, path.kind, path.steps, path.labels, mean, tuple(genes),
+        _effects(curves, mean, path, genes, is_logged=is_counts),
+        None if sets is None else scores_of(mean, genes, sets, seed),
+        words, len(rows), len(models), path.is_factor, is_counts,
     )  # fmt: skip
 
 
@@ -145,46 +156,63 @@ def _refuse(
 ) -> None:
     if not models:
         raise ValueError("no model was given.")
-    if n_steps < 2:
-        raise ValueError(f"n_steps is 2 at least, got {n_steps}.")
-    if len(span) != 2 or not np.isfinite(span).all() or span[0] >= span[1]:
-        raise ValueError(f"span is a lower and a higher number, got {span!r}.")
-    if len(models) > 1 and not all(axis in m.blocks and axis != "free" for m in models):
+    if not isinstance(axis, str) and not is_whole(axis):
+        raise ValueError(f"axis is a number from 0, or a name, got {axis!r}.")
+    if not is_whole(n_steps) or n_steps < 2:
+        raise ValueError(f"n_steps is 2 at least, got {n_steps!r}.")
+    if not _is_span(span):
+        raise ValueError(f"span is a lower and a higher number, got {span!r}; try (-3, 3).")
+    if len(models) > 1:
+        _refuse_together(models, axis)
+
+
+def _is_span(span: Any) -> bool:
+    if not isinstance(span, Sequence | np.ndarray) or isinstance(span, str) or len(span) != 2:
+        return False
+    is_numbers = all(isinstance(end, Real) and isfinite(end) for end in span)
+    return is_numbers and bool(span[0] < span[1])
+
+
+def _refuse_together(models: Sequence[BetaSCVI], axis: int | str) -> None:
+    if not all(axis in m.blocks and axis != "free" for m in models):
         raise ValueError(
             f"axis {axis!r} of one seed is not that of another: several models are compared on "
             "the block of an anchored factor, which has the same meaning in all of them."
         )
+    if len({(is_of_embedding(m), _is_gaussian(m)) for m in models}) > 1:
+        raise ValueError(
+            "some of the models are of counts and some Gaussian, so their curves have no mean; "
+            "traverse them one by one."
+        )
 
 
-def _start(
-    adata: AnnData, at: int | str | Mapping[str, Any] | None, rng: np.random.Generator
-) -> tuple[np.ndarray, str]:
-    if at is None:
-        fits, words = np.ones(adata.n_obs, dtype=bool), "all cells"
-    elif isinstance(at, Mapping):
-        fits = np.ones(adata.n_obs, dtype=bool)
-        for name, level in at.items():
-            if name not in adata.obs:
-                raise UnknownFactorError(
-                    f"at: {name!r} is no column of adata.obs; there are {list(adata.obs)}."
-                )
-            fits &= (adata.obs[name].astype(str) == str(level)).to_numpy()
-        words = ", ".join(f"{name}={level}" for name, level in at.items())
-    else:
-        position = int(adata.obs_names.get_indexer([at])[0]) if isinstance(at, str) else int(at)
-        if not 0 <= position < adata.n_obs:
-            raise UnknownFactorError(f"at: no cell {at!r} among the {adata.n_obs} cells.")
-        return np.array([position]), f"cell {adata.obs_names[position]}"
-    rows = np.flatnonzero(fits)
-    if not len(rows):
-        raise ValueError(f"no cell is chosen: at={at!r} fits none of {adata.n_obs}.")
-    if len(rows) > _MOST_CELLS:
-        rows = np.sort(rng.choice(rows, _MOST_CELLS, replace=False))
-    return rows, words
+def _is_gaussian(model: BetaSCVI) -> bool:
+    return is_of_embedding(model) or argument_is_normal(model)
+
+
+def _genes_of(encoded: Sequence[Encoded]) -> list[str]:
+    """Genes that come out, the same in all models."""
+    first = _trained_on(encoded[0])
+    for position, one in enumerate(encoded):
+        names = _trained_on(one)
+        if names == first:
+            continue
+        apart = [pair for pair in zip_longest(first, names) if pair[0] != pair[1]]
+        raise ValueError(
+            f"the models were trained on other genes: the first has {apart[0][0]!r} where model "
+            f"{position} has {apart[0][1]!r} (one of {len(apart)} that differ); give models of "
+            "the same genes in the same order."
+        )
+    return encoded[0].genes
+
+
+def _trained_on(encoded: Encoded) -> list[str]:
+    own = encoded.model.adata
+    return encoded.genes if own is None else output_names(encoded.model, own.var_names)
 
 
 def _curves(encoded: Encoded, path: Path) -> np.ndarray:
-    """(steps, cells, genes) expected counts per 10,000."""
+    """(steps, cells, genes) expected counts per 10,000, or values of a Gaussian model."""
     sizes = np.full(len(encoded.mean), 1e4)
     covariates = encoded.cells.covariates
     return np.stack([
@@ -216,21 +244,3 @@ def _effects(
     )  # fmt: skip
     order = np.argsort(-frame["effect"].abs().to_numpy(), kind="stable")
     return frame.iloc[order]
-
-
-def _scores(
-    mean: np.ndarray, genes: Sequence[str], gene_sets: Mapping[str, Sequence[str]], seed: int
-) -> pd.DataFrame:
-    logged = AnnData(np.log1p(mean), var=pd.DataFrame(index=list(genes)))
-    there = set(genes)
-    for name, members in gene_sets.items():
-        found = [gene for gene in members if gene in there]
-        if not found:
-            raise UnknownFactorError(
-                f"none of the {len(members)} genes of set {name!r} is among the model's genes, "
-                f"which are named {list(genes[:3])}."
-            )
-        sc.tl.score_genes(
-            logged, found, score_name=name, random_state=seed, ctrl_size=min(50, len(found))
-        )
-    return pd.DataFrame(logged.obs[list(gene_sets)].to_numpy(), columns=list(gene_sets))
