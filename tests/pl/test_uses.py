@@ -103,6 +103,74 @@ def test_a_forest_names_the_genes_that_surely_change_in_any_group() -> None:
     assert ax.get_title(loc="left") == "condition → stim (40 cells)"
 
 
+def test_where_no_gene_surely_changes_the_largest_for_their_intervals_are_named() -> None:
+    unsure = statistics()
+    unsure["low"], unsure["high"] = unsure["log2_fold_change"] - 5, unsure["log2_fold_change"] + 5
+
+    ax = pl.counterfactual(a_counterfactual(unsure), n_genes=2)
+
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["g2", "g0"]
+    unsure.loc[unsure["gene"] == "g1", ["low", "high"]] = [-0.01, 0.11]
+    ax = pl.counterfactual(a_counterfactual(unsure), n_genes=2)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["g1", "g2"]
+
+
+def test_one_group_may_be_named_by_itself() -> None:
+    ax = pl.counterfactual(a_counterfactual(statistics()), groups="T")
+
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["T (n = 20)"]
+
+
+def test_no_group_and_no_gene_are_refused() -> None:
+    with pytest.raises(ValueError, match="groups is empty"):
+        pl.counterfactual(a_counterfactual(statistics()), groups=[])
+    for n_genes in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="1 at least"):
+            pl.counterfactual(a_counterfactual(), n_genes=n_genes)
+        with pytest.raises(ValueError, match="1 at least"):
+            pl.traversal(a_traversal(), n_genes=n_genes)
+
+
+def test_eighty_names_stand_beside_the_axes_none_on_another() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.gamma(2.0, 5.0, size=(40, 80))
+    cells = AnnData(before * rng.gamma(4.0, 0.25, size=80), layers={"factual": before})
+
+    ax = pl.counterfactual(a_counterfactual(cells=cells), n_genes=80)
+    ax.figure.canvas.draw()
+
+    heights = sorted(text.xyann[1] for text in ax.texts)
+    assert len(heights) == 80
+    assert heights[0] >= 0
+    assert heights[-1] <= 1
+    points = ax.texts[0].get_fontsize() / 72 * ax.figure.dpi
+    assert min(np.diff(heights)) * ax.bbox.height >= points
+
+
+def test_values_below_zero_are_compared_as_they_are() -> None:
+    cells = matrices()
+    cells.X, cells.layers["factual"] = cells.X - 20, cells.layers["factual"] - 20
+
+    ax = pl.counterfactual(a_counterfactual(cells=cells), n_genes=1)
+
+    points = ax.get_lines()[1]
+    np.testing.assert_allclose(points.get_xdata(), cells.layers["factual"].mean(0))
+    assert ax.get_xlabel() == "as the cells are: mean expected value"
+    assert ax.get_xlim()[0] < min(points.get_xdata())
+
+
+def test_a_traversal_says_what_its_steps_and_its_values_are() -> None:
+    free, effects = pl.traversal(a_traversal())
+    assert free.get_xlabel() == "free_4 (prior standard deviations)"
+    assert free.get_ylabel() == "expected counts per 10,000"
+    assert "log2" in effects.get_xlabel()
+
+    factor, effects = pl.traversal(a_traversal(is_factor=True, is_counts=False))
+    assert factor.get_xlabel() == "free_4"
+    assert factor.get_ylabel() == "expected value"
+    assert effects.get_xlabel().startswith("change of the expected value")
+
+
 def test_an_unknown_group_is_refused() -> None:
     with pytest.raises(ValueError, match="no group 'NK'"):
         pl.counterfactual(a_counterfactual(statistics()), groups=["NK"])

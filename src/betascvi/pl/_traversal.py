@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from betascvi.pl._how_many import refuse_count
 from betascvi.pl._series import panels_for, plain, series_colour
 
 _WHAT = {"line": "prior standard deviations", "levels": "between levels", "circle": "angle"}
@@ -27,6 +28,8 @@ class TraversalRecord(Protocol):
     scores: pd.DataFrame | None
     start: str
     n_cells: int
+    is_factor: bool
+    is_counts: bool
 
 
 def traversal(
@@ -50,8 +53,10 @@ def traversal(
     The axes: mean curves; effects with the central 90 % of cells; and the scores of gene sets,
     where some were asked for. Genes bear the same colour in the first two.
     """
+    refuse_count(n_genes)
     top = record.effects.head(n_genes)
-    panels = panels_for(ax, 2 if record.scores is None else 3, (4.4, 3.6))
+    height = min(max(3.6, 1.2 + 0.18 * len(top)), 16.0)
+    panels = panels_for(ax, 2 if record.scores is None else 3, (4.4, height))
     _draw_curves(panels[0], record, list(top.index))
     _draw_effects(panels[1], record, top)
     if record.scores is not None:
@@ -82,7 +87,7 @@ def _draw_curves(ax: Axes, record: TraversalRecord, genes: list[str]) -> None:
         ax.set_yscale("log")
     who = "" if record.n_cells == 1 else f" (mean of {record.n_cells})"
     ax.set_title(f"{record.axis}: {record.start}{who}", loc="left", size=10)
-    ax.set_ylabel("expected counts per 10,000")
+    ax.set_ylabel("expected counts per 10,000" if record.is_counts else "expected value")
     _name_steps(ax, record)
 
 
@@ -104,7 +109,8 @@ def _draw_effects(ax: Axes, record: TraversalRecord, top: pd.DataFrame) -> None:
     ax.axvline(0.0, color="0.4", lw=0.8)
     first = top.iloc[0]
     ends = "lowest → highest" if is_ring else f"{first['from']} → {first['to']}"
-    ax.set_xlabel("change of log2(1 + counts per 10,000)\nbar: 90 % of cells")
+    of = "log2(1 + counts per 10,000)" if record.is_counts else "the expected value"
+    ax.set_xlabel(f"change of {of}\nbar: 90 % of cells")
     ax.set_title(f"effect, {ends}", loc="left", size=10)
     plain(ax)
 
@@ -116,5 +122,6 @@ def _name_steps(ax: Axes, record: TraversalRecord) -> None:
     is_crowded = sum(len(label) for _, label in shown) > 36
     ax.set_xticks([s for s, _ in shown], [label for _, label in shown])
     ax.tick_params(axis="x", rotation=40 if is_crowded else 0, labelsize=8)
-    ax.set_xlabel(f"{record.axis} ({_WHAT[record.kind]})")
+    is_number = record.kind == "line" and record.is_factor  # in the factor's own unit
+    ax.set_xlabel(record.axis if is_number else f"{record.axis} ({_WHAT[record.kind]})")
     plain(ax)
