@@ -116,9 +116,11 @@ def test_where_no_gene_surely_changes_the_largest_for_their_intervals_are_named(
 
 
 def test_one_group_may_be_named_by_itself() -> None:
-    ax = pl.counterfactual(a_counterfactual(statistics()), groups="T")
+    named = statistics().replace({"group": {"T": "T cells"}})
 
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["T (n = 20)"]
+    ax = pl.counterfactual(a_counterfactual(named), groups="T cells")
+
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["T cells (n = 20)"]
 
 
 def test_no_group_and_no_gene_are_refused() -> None:

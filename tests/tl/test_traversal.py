@@ -236,6 +236,21 @@ def test_models_go_to_the_same_levels_whatever_their_order(
         np.testing.assert_array_equal(first.at(z, step), second.at(z, step))
 
 
+def test_curves_of_models_with_levels_in_another_order_are_not_averaged_in_reverse(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = block("categorical", levels=("c", "b", "a"), anchors=SIMPLEX[::-1])
+    moves = iter([block("categorical"), turned])
+    monkeypatch.setattr(_traversal_path, "block_moves", lambda _: {"dose": next(moves)})
+    monkeypatch.setattr(BetaSCVI, "blocks", {"dose": slice(0, 2), "free": slice(2, 4)})
+
+    found = bs.tl.traverse([model, model], model.adata, "dose")
+
+    assert found.n_models == 2
+    assert found.effects["effect"].abs().max() > 0
+    np.testing.assert_allclose(found.effects["sd_over_models"], 0.0, atol=1e-6)
+
+
 def test_models_go_to_the_same_values_whatever_their_scale(
     model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

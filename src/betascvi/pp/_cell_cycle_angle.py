@@ -81,7 +81,8 @@ def cell_cycle_angle(
     -----
     Most cells of a tissue do not divide: their scores are noise around one point, their angle
     means nothing, and the uncertainty is large (up to about 2 radians); ``max_sd=0.8`` leaves
-    them unlabelled, which a circular factor may be. A cell that expresses fewer than five genes of
+    them unlabelled, which a circular factor may be. Where about half of the cells divide and counts are
+    deep, the others stand together near :math:`5\pi/4` and keep that angle. A cell that expresses fewer than five genes of
     both lists has no angle, however the genes are resampled: its uncertainty is that of angles drawn
     from anywhere on the circle, :math:`\sqrt{\ln n}` over ``n_resamples`` of them. The uncertainty is the circular standard
     deviation :math:`\sqrt{-2 \ln |\overline{e^{i\phi}}|}` over resampled genes, so it covers which
