@@ -200,3 +200,17 @@ def test_a_query_trains_with_the_statistics_of_the_reference(
     assert seen
     assert not all(seen)
     assert not any(norm.training for norm in norms if norm.momentum == 0)
+
+
+def test_a_query_that_could_learn_nothing_of_its_batch_says_so(
+    make_model: Callable[..., BetaSCVI],
+    query: AnnData,
+    quick: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = make_model({"batch_key": "batch"}, decoder="additive", batch_representation="embedding")
+    model.train(**quick)
+
+    load(query, model)
+
+    assert "the embedding of a new batch stays as it was drawn" in caplog.text

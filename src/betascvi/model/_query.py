@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from anndata import AnnData
 from scvi.model import SCVI
 
 from betascvi.model._anchoring import refuse_unseen
+from betascvi.module import AdditiveDecoder
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
+
+logger = logging.getLogger(__name__)
 
 
 def load_query_data(
@@ -41,4 +45,13 @@ def load_query_data(
     inherited: Any = SCVI.load_query_data
     model: BetaSCVI = inherited.__func__(cls, adata, reference_model, *arguments, **keywords)
     refuse_unseen(model, unseen)
+    if (
+        isinstance(model.module.decoder, AdditiveDecoder)
+        and model.module.batch_representation == "embedding"
+    ):
+        logger.warning(
+            "the embedding of a new batch stays as it was drawn, as in scvi-tools, and an additive "
+            "decoder has nothing else that a query trains: expression of the new batch is that of "
+            "no batch in particular. A reference with batch_representation='one-hot' learns it."
+        )
     return model

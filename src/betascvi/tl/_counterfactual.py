@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,8 +152,8 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
 def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -> None:
     if not isinstance(output, GroupStatistics) and output not in _OUTPUTS:
         raise ValueError(f"output is one of {_OUTPUTS} or GroupStatistics, got {output!r}.")
-    if n_samples is not None and n_samples < 1:
-        raise ValueError(f"n_samples is 1 at least, or None, got {n_samples!r}.")
+    if n_samples is not None and not (isinstance(n_samples, Integral) and n_samples >= 1):
+        raise ValueError(f"n_samples is a whole number from 1 up, or None, got {n_samples!r}.")
     if output in _DRAWN and (is_of_embedding(model) or argument_is_normal(model)):
         raise ValueError(
             f"output={output!r} draws counts, and this model's likelihood is a Gaussian; ask for "

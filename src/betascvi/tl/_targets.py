@@ -114,7 +114,12 @@ def targets_of(model: BetaSCVI, changes: Mapping[str, Any], cells: Cells) -> Tar
 def _shares(handle: Handle, target: Any, n_cells: int) -> list[tuple[float, np.ndarray]]:
     if not isinstance(target, Mapping):
         return [(1.0, _code(handle, target, n_cells))]
-    weights = np.array(list(target.values()), dtype=float) if target else np.zeros(1)
+    for level in target:
+        _code(handle, level, n_cells)  # of a level without weight, too
+    try:
+        weights = np.array(list(target.values()) or [0.0], dtype=float)
+    except (TypeError, ValueError):
+        weights = np.full(1, np.nan)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
         raise ValueError(
             f"a mixture maps levels of {handle.name!r} to weights from 0 up, not all of them 0; "
