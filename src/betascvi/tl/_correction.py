@@ -19,6 +19,7 @@ from betascvi.model import BetaSCVI
 from betascvi.model._handles import Handle, handle_on, handles_of
 from betascvi.tl._axis_information import axes_that_carry, axis_shares, carried_by_axes
 from betascvi.tl._encoded import Encoded, encode
+from betascvi.tl._realised_blocks import realised
 from betascvi.tl._store import Store, as_store, chunks, opened, read
 from betascvi.tl._targets import targets_of
 
@@ -83,7 +84,8 @@ def correct_batch(
     """The latent and the expression of cells without the part a batch has in them.
 
     What is done depends on what the model has: the factor's own block is left out of the latent
-    and moved for the expression; a covariate the decoder is conditioned on is set for the
+    and moved for the expression, from the mean position of the cells of a level to that of the
+    target's (:func:`counterfactual` goes by the anchors, which lie further apart); a covariate the decoder is conditioned on is set for the
     expression (the latent is free of it as far as the model could make it so); and where neither
     was declared, the axes that tell the factor are found one by one, left out, and held at their
     mean for the expression.
@@ -164,7 +166,7 @@ def _expectation(encoded: Encoded, handle: Handle, to: Any) -> tuple[Expect, str
         words = str(to)
     if to == FREE_MEAN and FREE_MEAN not in handle.levels:
         return _at_free_mean(encoded, handle), "the free mean"
-    targets = targets_of(encoded.model, {handle.name: to}, encoded.cells)
+    targets = realised(encoded, targets_of(encoded.model, {handle.name: to}, encoded.cells))
     return (lambda rows: encoded.mixed(encoded.mean, targets, rows)), words
 
 
