@@ -144,6 +144,7 @@ def test_an_axis_that_is_the_factor_tells_all_of_it() -> None:
     ("arguments", "error", "words"),
     [
         ({"factor": "bach"}, UnknownFactorError, "did you mean 'batch'"),
+        ({"factor": "phase_angle"}, FactorError, r"different numbers.*pd\.cut"),
         ({"to": "b7"}, UnknownFactorError, "has no level 'b7'"),
         ({"to": "free mean"}, FactorError, "covariate of the decoder"),
         ({"store": "sparse"}, ValueError, "nowhere zero"),
@@ -165,3 +166,69 @@ def test_a_batch_key_of_another_name_is_offered(atlas: AnnData) -> None:
 
     with pytest.raises(UnknownFactorError, match="batch_key is 'plate'"):
         bs.tl.correct_batch(BetaSCVI(adata, n_hidden=8, n_latent=3), adata)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_undeclared_batch_of_whole_numbers_is_read_as_levels(
+    undeclared: BetaSCVI, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    adata = undeclared.adata.copy()
+    codes = adata.obs["batch"].cat.codes.to_numpy().astype(int)
+    adata.obs["plate"] = codes
+    if alone:
+        adata.obs = adata.obs[[n for n in adata.obs if n == "plate" or n.startswith("_scvi")]]
+    z = np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32)
+    z[:, 2] += 3.0 * codes
+    monkeypatch.setattr(BetaSCVI, "get_latent_representation", lambda *_, **__: z)
+
+    with pytest.warns(UserWarning, match="carry it and are left out"):
+        found = bs.tl.correct_batch(undeclared, adata, "plate")
+
+    assert found.dropped == ("free_3",)
+    assert "nothing was left out" not in str(found)
+    assert found.shares is not None
+    assert found.shares[1] < 0.05 < 0.5 < found.shares[0]
+    assert found.carried is not None
+    assert found.carried.columns[0] == "plate"
+
+
+def test_a_number_that_has_a_handle_is_told_by_its_quarters(
+    atlas: AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted(atlas.copy(), continuous_covariate_keys=["phase_angle"])
+    z = np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32)
+    z[:, 1] = model.adata.obs["phase_angle"]
+    monkeypatch.setattr(BetaSCVI, "get_latent_representation", lambda *_, **__: z)
+
+    found = bs.tl.correct_batch(model, model.adata, "phase_angle")
+
+    assert found.shares is not None
+    assert found.shares[0] > 0.5
+    assert f"tells at most {found.shares[0]:.0%} of it before" in str(found)
+
+
+def test_of_one_cell_no_share_is_claimed(conditioned: BetaSCVI) -> None:
+    found = bs.tl.correct_batch(conditioned, conditioned.adata, indices=[3])
+
+    assert (found.shares, found.expression) == (None, None)
+    assert "not measured" in str(found)
+
+
+def test_the_record_says_how_well_expression_tells_the_batch_before_and_after(
+    atlas: AnnData,
+) -> None:
+    adata = atlas.copy()
+    shifted = np.asarray(adata.layers["counts"].toarray(), dtype=np.float32)
+    shifted[(adata.obs["batch"] == "b1").to_numpy(), :20] *= 20
+    adata.layers["counts"] = shifted
+    BetaSCVI.setup_anndata(adata, layer="counts", batch_key="batch")
+    model = BetaSCVI(adata, n_hidden=16, n_latent=4)
+    model.train(**{**QUICK, "max_epochs": 20})
+
+    found = bs.tl.correct_batch(model, adata)
+
+    assert found.expression is not None
+    before, after, chance = found.expression
+    assert before > after
+    assert chance == pytest.approx(1 / 3)
+    assert "Expected expression" in str(found)

@@ -63,6 +63,15 @@ def test_a_cell_without_a_label_leaves_from_the_nearest_level(model: BetaSCVI) -
     np.testing.assert_allclose(found.X[:30], decoded(model, z)[:30], rtol=1e-3)
 
 
+def test_expression_does_not_tell_a_corrected_batch_better_than_before(model: BetaSCVI) -> None:
+    found = bs.tl.correct_batch(model, model.adata)
+
+    assert found.expression is not None
+    before, after, chance = found.expression
+    assert after < before
+    assert after < chance + 0.2
+
+
 def test_other_cells_are_moved_by_what_the_training_cells_say(model: BetaSCVI) -> None:
     some = np.arange(40, 60)
 

@@ -50,12 +50,23 @@ def axes_that_carry(z: np.ndarray, factor: CodedFactor) -> np.ndarray:
     return np.flatnonzero(is_beyond & (shares > _LEAST_SHARE))
 
 
+def has_few_whole_values(column: pd.Series) -> bool:
+    """Whether a column of numbers holds few enough whole ones to be names of levels."""
+    if not pd.api.types.is_numeric_dtype(column):
+        return False
+    values = column.dropna().to_numpy(dtype=float)
+    return len(np.unique(values)) <= _MOST_LEVELS and bool((values == np.round(values)).all())
+
+
 def carried_by_axes(
-    z: np.ndarray, obs: pd.DataFrame, axes: np.ndarray, names: list[str]
+    z: np.ndarray, obs: pd.DataFrame, axes: np.ndarray, names: list[str], factor: CodedFactor
 ) -> pd.DataFrame:
-    """Share of every labelled column's entropy that each of these axes tells: axes x columns."""
-    columns = {}
-    for name in obs:
+    """Share of every labelled column's entropy that each of these axes tells: axes x columns.
+
+    The factor itself stands first, whatever its column holds.
+    """
+    columns = {factor.name: axis_shares(z[:, axes], factor)[0]}
+    for name in obs.columns.drop(factor.name):
         column = obs[name]
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             continue

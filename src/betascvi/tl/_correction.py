@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,19 +13,20 @@ import pandas as pd
 from anndata import AnnData
 
 from betascvi import _keys
-from betascvi._errors import FactorError, UnknownFactorError
-from betascvi.factors import Factor, code_factor
+from betascvi._errors import FactorError
+from betascvi.factors import CodedFactor, Factor, code_factor
 from betascvi.model import BetaSCVI
-from betascvi.model._handles import Handle, handle_on, handles_of
-from betascvi.tl._axis_information import axes_that_carry, axis_shares, carried_by_axes
+from betascvi.model._cells import is_of_embedding
+from betascvi.model._handles import handles_of
+from betascvi.tl._axis_information import (
+    axes_that_carry,
+    carried_by_axes,
+    has_few_whole_values,
+)
+from betascvi.tl._batch_told import MOST_CELLS, groups_of, told_by_expression, told_by_one_axis
+from betascvi.tl._correction_targets import Expect, expectation, handle_or_column
 from betascvi.tl._encoded import Encoded, encode
-from betascvi.tl._realised_blocks import realised
 from betascvi.tl._store import Store, as_store, chunks, opened, read
-from betascvi.tl._targets import targets_of
-
-FREE_MEAN = "free mean"
-Expect = Callable[[slice], np.ndarray]
-"""Expected counts, corrected, of a chunk of cells."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +46,16 @@ class Correction:
     """Names of the axes left out."""
     carried: pd.DataFrame | None
     """What else axes found by metrics carried: axes x columns of obs, shares of their entropy."""
-    shares: tuple[float, float]
-    """Largest share of the factor's entropy that one axis tells, before and after."""
+    shares: tuple[float, float] | None
+    """Largest share of the factor's entropy that one axis of the latent tells, before and after.
+
+    A number is cut into four equal groups. None where the cells have one level, or no column of it.
+    """
     notes: tuple[str, ...]
     matrices: AnnData | None
     path: Path | None = None
+    expression: tuple[float, float, float] | None = None
+    """Accuracy of telling the level from expected expression, before, after, and by chance."""
 
     def to_anndata(self) -> AnnData:
         """``X``: corrected expected counts at each cell's own library size.
@@ -67,10 +73,23 @@ class Correction:
             "covariate": "the decoder is conditioned on it, so the latent is used as it is",
             "axes": f"axes {', '.join(self.dropped) or '(none)'} carry it and are left out",
         }[self.via]
-        told = (
-            f"one axis tells at most {self.shares[0]:.0%} of it before, {self.shares[1]:.0%} after"
-        )
-        return "\n".join([f"{self.factor}: {how}; expression at {self.to}; {told}.", *self.notes])
+        lines = [f"{self.factor}: {how}; expression at {self.to}.", *self._told(), *self.notes]
+        return "\n".join(lines)
+
+    def _told(self) -> list[str]:
+        said = []
+        if self.shares is not None:
+            before, after = self.shares
+            said.append(
+                f"Latent: one axis tells at most {before:.0%} of it before, {after:.0%} after."
+            )
+        if self.expression is not None:
+            before, after, chance = self.expression
+            said.append(
+                f"Expected expression: it is told with an accuracy of {before:.0%} before, "
+                f"{after:.0%} after ({chance:.0%} by chance; ten principal components, logistic)."
+            )
+        return said or ["How well it is still told was not measured: the cells show one level."]
 
 
 def correct_batch(
@@ -127,61 +146,16 @@ def correct_batch(
     if asked.where == "sparse":
         raise ValueError("expected counts are nowhere zero; use store='memory' or a zarr path.")
     asked.refuse_existing()
-    handle = _handle(model, adata, factor)
+    handle = handle_or_column(model, adata, factor)
     encoded = encode(model, adata, indices)
     if handle is None:
         return _by_axes(encoded, factor, to, asked)
-    expect, words = _expectation(encoded, handle, to)
+    expect, words = expectation(encoded, handle, to)
     block = handle.block
     kept = np.ones(encoded.mean.shape[1], dtype=bool)
     if block is not None:
         kept[block.axes] = False
     return _finished(encoded, factor, handle.via, expect, kept, asked, words)
-
-
-def _handle(model: BetaSCVI, adata: AnnData, factor: str) -> Handle | None:
-    """The model's handle; None where it has none and the column is there to search by."""
-    if factor in handles_of(model):
-        return handles_of(model)[factor]
-    if factor in adata.obs:
-        return None
-    if factor == "batch" and model.registry["setup_args"].get("batch_key"):
-        raise UnknownFactorError(
-            f"no factor 'batch'; this model's batch_key is "
-            f"{model.registry['setup_args']['batch_key']!r}: give it as factor=."
-        )
-    return handle_on(model, factor)  # refuses, and offers the closest
-
-
-def _expectation(encoded: Encoded, handle: Handle, to: Any) -> tuple[Expect, str]:
-    if to is None and handle.levels:
-        to = dict.fromkeys(handle.levels, 1.0)
-        if handle.block is not None and handle.covariate is None and len(to) > 64:
-            to = FREE_MEAN
-        words = f"the average of {len(handle.levels)} levels"
-    elif to is None:
-        to = FREE_MEAN if handle.block is not None else _mean_of(encoded, handle)
-        words = "the free mean" if to == FREE_MEAN else f"the mean, {to:.3g}"
-    else:
-        words = str(to)
-    if to == FREE_MEAN and FREE_MEAN not in handle.levels:
-        return _at_free_mean(encoded, handle), "the free mean"
-    targets = realised(encoded, targets_of(encoded.model, {handle.name: to}, encoded.cells))
-    return (lambda rows: encoded.mixed(encoded.mean, targets, rows)), words
-
-
-def _mean_of(encoded: Encoded, handle: Handle) -> float:
-    return float(encoded.cells.covariates[handle.name].mean())
-
-
-def _at_free_mean(encoded: Encoded, handle: Handle) -> Expect:
-    if handle.block is None or handle.covariate is not None:
-        raise FactorError(
-            f"to={FREE_MEAN!r} is a place in a block, and {handle.name!r} is a covariate of the "
-            f"decoder; leave to= out for the average over its levels {list(handle.levels)}."
-        )
-    z = handle.block.at_free_mean(encoded.mean)
-    return lambda rows: encoded.factual(z, rows).mean
 
 
 def _by_axes(encoded: Encoded, factor: str, to: Any, store: Store) -> Correction:
@@ -190,7 +164,7 @@ def _by_axes(encoded: Encoded, factor: str, to: Any, store: Store) -> Correction
             f"to={to!r}: {factor!r} was neither anchored nor given to the decoder, so its axes can "
             "be held at their mean and put at no level; leave to= out."
         )
-    coded = code_factor(encoded.obs[factor], Factor(factor, "categorical"))
+    coded = _levels_of(encoded.obs[factor], factor)
     if len(coded.levels) < 2:
         raise FactorError(f"{factor!r} has one level in these cells: there is nothing to correct.")
     found = axes_that_carry(encoded.mean, coded)
@@ -204,11 +178,23 @@ def _by_axes(encoded: Encoded, factor: str, to: Any, store: Store) -> Correction
         )
     z = encoded.mean.copy()
     z[:, found] = z[:, found].mean(0)
-    carried = carried_by_axes(encoded.mean, encoded.obs, found, names)
+    carried = carried_by_axes(encoded.mean, encoded.obs, found, names, coded)
     return _finished(
         encoded, factor, "axes", lambda rows: encoded.factual(z, rows).mean, kept, store,
         "the mean of these axes", carried,
     )  # fmt: skip
+
+
+def _levels_of(column: pd.Series, name: str) -> CodedFactor:
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if is_number and not has_few_whole_values(column):
+        raise FactorError(
+            f"{name!r} holds {column.nunique()} different numbers, and the axes of a factor without "
+            "a handle are found by its levels. Cut it into some (pd.cut), or anchor it (factor_keys, "
+            "as Factor(name, kind='circular') for an angle) or condition the decoder on it "
+            "(continuous_covariate_keys), and train again."
+        )
+    return code_factor(column, Factor(name, "categorical"))
 
 
 def _finished(  # one place where the expression is streamed and the record is made
@@ -226,49 +212,64 @@ def _finished(  # one place where the expression is streamed and the record is m
     skeleton = AnnData(obs=encoded.obs, var=pd.DataFrame(index=encoded.genes))
     skeleton.obsm[_keys.LATENT] = latent
     axes = [str(name) for name in names[kept]]
-    skeleton.uns[_keys.UNS] = {
-        _keys.LATENT: {"axes": axes}, "corrected": {"factor": factor, "via": via, "to": words},
-    }  # fmt: skip
-    with opened(store, skeleton, is_counts=False) as sink:
-        for rows in chunks(len(encoded.obs), store.chunk_size):
-            out = {"X": expect(rows)}
-            if store.factual:
-                out[_keys.FACTUAL] = encoded.factual(encoded.mean, rows).mean
-            sink.put(rows, out)
-    notes = _notes(factor, carried)
+    of_counts = not is_of_embedding(encoded.model)
+    corrected = {"factor": factor, "via": via, "to": words, "of_counts": of_counts}
+    skeleton.uns[_keys.UNS] = {_keys.LATENT: {"axes": axes}, "corrected": corrected}
+    looked_at = np.sort(np.random.default_rng(0).permutation(len(encoded.obs))[:MOST_CELLS])
+    seen = _streamed(encoded, expect, looked_at, store, skeleton)
+    dropped = tuple(map(str, names[~kept]))
+    notes = _notes(factor, dropped, carried)
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=4)
     return Correction(
-        factor, via, words, latent, tuple(axes), tuple(map(str, names[~kept])), carried,
-        _told(encoded, factor, latent), notes, None if store.path is not None else skeleton,
-        store.path,
+        factor, via, words, latent, tuple(axes), dropped, carried,
+        told_by_one_axis(_groups(encoded, factor, slice(None)), encoded.mean, latent), notes,
+        None if store.path is not None else skeleton, store.path,
+        told_by_expression(_groups(encoded, factor, looked_at), *seen),
     )  # fmt: skip
 
 
-def _notes(factor: str, carried: pd.DataFrame | None) -> tuple[str, ...]:
+def _streamed(
+    encoded: Encoded, expect: Expect, looked_at: np.ndarray, store: Store, skeleton: AnnData
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expression into the store; some cells of it, before and after, to be looked at."""
+    after = []
+    with opened(store, skeleton, is_counts=False) as sink:
+        for rows in chunks(len(encoded.obs), store.chunk_size):
+            out = {"X": expect(rows)}
+            first, last = np.searchsorted(looked_at, [rows.start, rows.stop])
+            after.append(out["X"][looked_at[first:last] - rows.start])
+            if store.factual:
+                out[_keys.FACTUAL] = encoded.factual(encoded.mean, rows).mean
+            sink.put(rows, out)
+    before = encoded.factual(encoded.mean, looked_at).mean
+    is_counts = not is_of_embedding(encoded.model)
+    first, second = (_logged(x) if is_counts else x for x in (before, np.concatenate(after)))
+    return first, second
+
+
+def _logged(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log1p(1e4 * x / x.sum(1, keepdims=True)))
+
+
+def _groups(encoded: Encoded, factor: str, rows: slice | np.ndarray) -> CodedFactor | None:
+    handle = handles_of(encoded.model).get(factor)
+    column = encoded.obs[factor].iloc[rows] if factor in encoded.obs else None
+    return groups_of(column, factor, "categorical" if handle is None else handle.kind)
+
+
+def _notes(factor: str, dropped: tuple[str, ...], carried: pd.DataFrame | None) -> tuple[str, ...]:
     if carried is None:
         return ()
-    if carried.empty:
+    if not dropped:
         return (
             f"no single axis tells {factor!r} beyond chance: nothing was left out. It may be spread "
             "over several axes (bs.tl.leakage looks at all at once).",
         )
-    others = carried.drop(columns=factor, errors="ignore").max()
+    others = carried.drop(columns=factor).max()
     lost = others[others > 0.05].sort_values(ascending=False)
     said = ", ".join(f"{name} {share:.0%}" for name, share in lost.items()) or "nothing else"
     return (
-        f"{factor!r} was neither anchored nor given to the decoder; axes {list(carried.index)} "
+        f"{factor!r} was neither anchored nor given to the decoder; axes {list(dropped)} "
         f"carry it and are left out. They told as well: {said}.",
     )
-
-
-def _told(encoded: Encoded, factor: str, latent: np.ndarray) -> tuple[float, float]:
-    """Largest share of the factor's entropy that one axis tells, before and after."""
-    column = encoded.obs.get(factor)
-    if column is None or pd.api.types.is_numeric_dtype(column):
-        return 0.0, 0.0
-    coded = code_factor(column, Factor(factor, "categorical"))
-    if len(coded.levels) < 2:
-        return 0.0, 0.0
-    before, after = (axis_shares(z, coded)[0].max() for z in (encoded.mean, latent))
-    return float(before), float(after)
