@@ -144,7 +144,9 @@ def test_an_axis_that_is_the_factor_tells_all_of_it() -> None:
     ("arguments", "error", "words"),
     [
         ({"factor": "bach"}, UnknownFactorError, "did you mean 'batch'"),
+        ({"factor": "celltype"}, UnknownFactorError, "did you mean 'cell_type'"),
         ({"factor": "phase_angle"}, FactorError, r"different numbers.*pd\.cut"),
+        ({"to": np.array(["b0", "b1"])}, FactorError, r"got 2 values.*counterfactual"),
         ({"to": "b7"}, UnknownFactorError, "has no level 'b7'"),
         ({"to": "free mean"}, FactorError, "covariate of the decoder"),
         ({"store": "sparse"}, ValueError, "nowhere zero"),

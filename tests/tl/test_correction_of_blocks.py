@@ -10,6 +10,7 @@ from anndata import AnnData
 
 import betascvi as bs
 from betascvi import BetaSCVI
+from betascvi._errors import UnknownFactorError
 from betascvi.model._block_moves import BlockMove, block_moves
 from betascvi.tl._realised_blocks import realised_block
 
@@ -112,6 +113,14 @@ def test_a_block_whose_labels_are_nowhere_keeps_its_anchors() -> None:
     found = realised_block(block, np.zeros((5, 1)), np.full(5, np.nan))
 
     np.testing.assert_array_equal(found.anchors, corners)
+
+
+@pytest.mark.parametrize(
+    ("to", "words"), [("free_mean", "'free mean'"), ("b_1", "did you mean 'b1'")]
+)
+def test_a_misspelt_target_is_offered_the_closest(model: BetaSCVI, to: str, words: str) -> None:
+    with pytest.raises(UnknownFactorError, match=f"has no level.*{words}"):
+        bs.tl.correct_batch(model, model.adata, to=to)
 
 
 def test_a_counterfactual_still_goes_by_the_anchors(model: BetaSCVI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from anndata import AnnData
 
 from betascvi._errors import FactorError, UnknownFactorError
 from betascvi.model import BetaSCVI
-from betascvi.model._handles import Handle, handle_on, handles_of
+from betascvi.model._handles import Handle, handle_on, handles_of, labels_registered
 from betascvi.tl._encoded import Encoded
 from betascvi.tl._realised_blocks import realised
 from betascvi.tl._targets import targets_of
@@ -31,10 +32,20 @@ def handle_or_column(model: BetaSCVI, adata: AnnData, factor: str) -> Handle | N
             f"no factor 'batch'; this model's batch_key is "
             f"{model.registry['setup_args']['batch_key']!r}: give it as factor=."
         )
-    return handle_on(model, factor)  # refuses, and offers the closest
+    if factor in labels_registered(model):
+        return handle_on(model, factor)  # refuses, and says what would give one
+    known = [*handles_of(model), *map(str, adata.obs.columns)]
+    close = get_close_matches(str(factor), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise UnknownFactorError(
+        f"{factor!r} is no factor of this model and no column of adata.obs{hint} The model can move "
+        f"{list(handles_of(model)) or 'nothing'}; any column of labels can be given besides: "
+        f"{[str(name) for name in adata.obs][:20]}."
+    )
 
 
 def expectation(encoded: Encoded, handle: Handle, to: Any) -> tuple[Expect, str]:
+    _refuse_bad_target(handle, to)
     if to is None and handle.levels:
         to = dict.fromkeys(handle.levels, 1.0)
         if handle.block is not None and handle.covariate is None and len(to) > 64:
@@ -49,6 +60,24 @@ def expectation(encoded: Encoded, handle: Handle, to: Any) -> tuple[Expect, str]
         return _at_free_mean(encoded, handle), "the free mean"
     targets = realised(encoded, targets_of(encoded.model, {handle.name: to}, encoded.cells))
     return (lambda rows: encoded.mixed(encoded.mean, targets, rows)), words
+
+
+def _refuse_bad_target(handle: Handle, to: Any) -> None:
+    if not isinstance(to, Mapping) and np.ndim(to) > 0:
+        raise FactorError(
+            f"to= is one level or number for all cells, a mixture {{level: weight}}, or "
+            f"{FREE_MEAN!r}; got {np.size(to)} values. Cells are each put at a target of their own "
+            f"by bs.tl.counterfactual(model, adata, {{{handle.name!r}: values}})."
+        )
+    is_misspelt = isinstance(to, str) and to not in (FREE_MEAN, *handle.levels)
+    if is_misspelt and handle.block is not None and handle.covariate is None:
+        places = [*handle.levels, FREE_MEAN]
+        close = get_close_matches(to.replace("_", " "), places, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise UnknownFactorError(
+            f"{handle.name!r} has no level {to!r}; to= is one of {places}"
+            f"{'' if handle.levels else ' or a number'}{hint}"
+        )
 
 
 def _mean_of(encoded: Encoded, handle: Handle) -> float:
