@@ -234,3 +234,29 @@ def test_the_record_says_how_well_expression_tells_the_batch_before_and_after(
     assert before > after
     assert chance == pytest.approx(1 / 3)
     assert "Expected expression" in str(found)
+
+
+@pytest.fixture(scope="module")
+def embedded(atlas: AnnData) -> BetaSCVI:
+    adata = atlas.copy()
+    adata.obsm["X_given"] = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    BetaSCVI.setup_anndata(adata, obsm_key="X_given", batch_key="batch")
+    model = BetaSCVI(adata, n_hidden=16, n_latent=4)
+    model.train(**QUICK)
+    return model
+
+
+def test_the_correction_of_an_embedding_is_drawn_as_it_is(embedded: BetaSCVI) -> None:
+    corrected = bs.tl.correct_batch(embedded, embedded.adata)
+
+    before, after = bs.pl.correction(corrected)
+
+    assert np.isfinite(before.get_xlim()).all()
+    assert before.get_xlim() == after.get_xlim()
+
+
+def test_one_cell_has_no_components_to_be_drawn_on(conditioned: BetaSCVI) -> None:
+    corrected = bs.tl.correct_batch(conditioned, conditioned.adata, indices=[3])
+
+    with pytest.raises(ValueError, match="at least 3 cells"):
+        bs.pl.correction(corrected)

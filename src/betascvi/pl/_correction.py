@@ -16,6 +16,7 @@ from betascvi.pl._latent import draw_levels
 from betascvi.pl._series import panels_for
 
 _MOST_CELLS = 3000
+_FEWEST_CELLS = 3
 
 
 class CorrectionRecord(Protocol):
@@ -23,7 +24,7 @@ class CorrectionRecord(Protocol):
 
     factor: str
     to: str
-    shares: tuple[float, float]
+    shares: tuple[float, float] | None
 
     def to_anndata(self) -> AnnData:
         """The corrected cells."""
@@ -37,7 +38,8 @@ def correction(
     """Draw cells on two principal components of expression, before and after correction.
 
     Components are those of the reconstruction, and the corrected cells are laid on the same, so
-    that what moved is what was corrected.
+    that what moved is what was corrected. Counts are drawn as log1p per 10,000; the values of a
+    model of an embedding (``obsm_key=``) as they are.
 
     Parameters
     ----------
@@ -59,8 +61,9 @@ def correction(
     for name in names:
         if name not in cells.obs:
             raise UnknownFactorError(f"{name!r} is no column of obs; there are {list(cells.obs)}.")
+    _refuse_too_few(cells)
     order = np.random.default_rng(0).permutation(cells.n_obs)[:_MOST_CELLS]
-    before, after = (_logged(m, order) for m in (cells.layers[_keys.FACTUAL], cells.X))
+    before, after = (_values(cells, m, order) for m in (cells.layers[_keys.FACTUAL], cells.X))
     maps = PCA(2, random_state=0).fit(before)
     places = {"before": maps.transform(before), "after": maps.transform(after)}
     panels = panels_for(ax, 2 * len(names), (3.4, 3.2))
@@ -82,6 +85,17 @@ def correction(
     return panels
 
 
-def _logged(matrix: Any, rows: np.ndarray) -> np.ndarray:
+def _refuse_too_few(cells: AnnData) -> None:
+    if cells.n_obs < _FEWEST_CELLS or cells.n_vars < 2:
+        raise ValueError(
+            f"two principal components take at least {_FEWEST_CELLS} cells and 2 genes; this "
+            f"correction has {cells.n_obs} and {cells.n_vars}. Correct more cells at once."
+        )
+
+
+def _values(cells: AnnData, matrix: Any, rows: np.ndarray) -> np.ndarray:
     chosen = np.asarray(matrix[rows], dtype=np.float64)
+    written = cells.uns.get(_keys.UNS, {}).get("corrected", {})
+    if not written.get("of_counts", True):
+        return chosen
     return np.log1p(1e4 * chosen / chosen.sum(1, keepdims=True))
