@@ -96,6 +96,24 @@ def test_a_number_moves_along_the_line_of_its_cells(model: BetaSCVI) -> None:
     np.testing.assert_allclose(moved, expected, atol=0.05)
 
 
+@pytest.mark.parametrize("learned", [0.0, 0.4])
+def test_an_angle_moves_along_the_ellipse_its_cells_lie_on(learned: float) -> None:
+    rng = np.random.default_rng(0)
+    block = BlockMove("phase", "circular", slice(1, 3), (), np.zeros((1, 2)), np.ones(1))
+    angles = rng.uniform(0, 2 * np.pi, 400)
+    z = rng.normal(0, 0.05, (400, 4))
+    z[:, 1] += 0.8 + learned * np.cos(angles)
+    z[:, 2] += 0.5 * learned * np.sin(angles)
+    known = np.where(np.arange(400) < 10, np.nan, angles)
+
+    moved = realised_block(block, z, known).moved(z, known, np.full(400, np.pi / 2))
+
+    expected = np.broadcast_to([0.8, 0.5 * learned], (400, 2))
+    np.testing.assert_allclose(moved[:, 1:3], expected, atol=0.25)
+    np.testing.assert_allclose(moved[:, 1:3].mean(0), expected[0], atol=0.02)
+    np.testing.assert_array_equal(moved[:, [0, 3]], z[:, [0, 3]])
+
+
 def test_a_level_without_cells_is_drawn_in_as_the_others_are() -> None:
     corners = np.array([[-1.0], [1.0], [3.0]])
     block = BlockMove("batch", "categorical", slice(0, 1), ("a", "b", "c"), corners, np.ones(3))

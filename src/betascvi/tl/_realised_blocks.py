@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from betascvi.factors._anchor_positions import circle_points
 from betascvi.model._block_moves import BlockMove
 from betascvi.model._cells import cells_of, training_rows
 from betascvi.tl._encoded import Encoded
 from betascvi.tl._targets import Targets
 
 _MOST_CELLS = 20_000
+_N_ANGLES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ellipse(BlockMove):
+    """The block of an angle where its cells lie: on an ellipse, not on the unit circle."""
+
+    centre: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    onto: np.ndarray = field(default_factory=lambda: np.eye(2))
+    """(cosine and sine, axes)"""
+
+    def position(self, values: np.ndarray) -> np.ndarray:
+        """(cells, axes) of the ellipse at these angles."""
+        return np.asarray(self.centre + circle_points(np.asarray(values, dtype=float)) @ self.onto)
+
+    def nearest(self, z: np.ndarray) -> np.ndarray:
+        """(cells,) angle of the nearest point of the ellipse."""
+        angles = np.arange(_N_ANGLES) * 2 * np.pi / _N_ANGLES
+        apart = z[:, None, self.axes] - self.position(angles)[None]
+        return np.asarray(angles[(apart**2).sum(-1).argmin(1)])
+
+    def moved(self, z: np.ndarray, own: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """The same cells at the target, each by its own offset from the ellipse."""
+        own = np.where(np.isfinite(own), own, self.nearest(z))
+        out = z.copy()
+        shift = self.position(target) - self.position(own)
+        out[:, self.axes] = z[:, self.axes] + shift.astype(z.dtype)
+        return out
 
 
 def realised(encoded: Encoded, targets: Targets) -> Targets:
@@ -34,15 +63,15 @@ def realised(encoded: Encoded, targets: Targets) -> Targets:
 def realised_block(block: BlockMove, z: np.ndarray, labels: np.ndarray) -> BlockMove:
     """The block with each level at the mean position of its cells, a number on their line.
 
-    A level without cells is drawn in as much as the others are. An angle stays as it is: it is
-    turned, which keeps a cell's distance from the centre, however far it was drawn in.
+    A level without cells is drawn in as much as the others are. An angle goes along the ellipse
+    of its cells: a turn about the origin would spread cells over a circle that do not lie on one.
     """
     own = z[:, block.axes].astype(float)
     if block.kind == "categorical":
         return replace(block, anchors=_level_means(own, labels, block.anchors))
     if block.kind == "continuous":
         return replace(block, scale=_line(own[:, 0], labels, block.scale))
-    return block
+    return _ellipse(block, own, labels)
 
 
 def _labelled(encoded: Encoded, names: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -72,6 +101,16 @@ def _level_means(own: np.ndarray, labels: np.ndarray, anchors: np.ndarray) -> np
     squares = (anchors[is_there] ** 2).sum()
     slope = (means * anchors)[is_there].sum() / squares if squares > 0 else 1.0
     return np.where(is_there[:, None], means, slope * anchors)
+
+
+def _ellipse(block: BlockMove, own: np.ndarray, angles: np.ndarray) -> BlockMove:
+    known = np.isfinite(angles)
+    design = np.column_stack([np.ones(known.sum()), circle_points(angles[known])])
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return block
+    found = np.linalg.lstsq(design, own[known], rcond=None)[0]
+    given = {of.name: getattr(block, of.name) for of in fields(block)}
+    return Ellipse(**given, centre=found[0], onto=found[1:])
 
 
 def _line(own: np.ndarray, labels: np.ndarray, scale: tuple[float, float]) -> tuple[float, float]:
