@@ -141,6 +141,7 @@ def test_a_misspelt_target_is_offered_the_closest(model: BetaSCVI, to: str, word
         bs.tl.correct_batch(model, model.adata, to=to)
 
 
+@pytest.mark.filterwarnings("ignore:30 of 400 cells have no batch")
 def test_a_counterfactual_still_goes_by_the_anchors(model: BetaSCVI) -> None:
     adata: AnnData = model.adata
     found = bs.tl.counterfactual(model, adata, {"batch": "b1"}).to_anndata()
