@@ -315,18 +315,23 @@ def test_cells_the_model_has_not_seen_are_changed_as_well(model: BetaSCVI, atlas
     np.testing.assert_allclose(found.X, known.X, rtol=1e-5)
 
 
-def test_a_combination_never_seen_together_is_said(atlas: AnnData) -> None:
+@pytest.fixture(scope="module")
+def without_some(atlas: AnnData) -> BetaSCVI:
+    """Has never seen type_0 stimulated."""
     is_new = (atlas.obs["cell_type"] == "type_0") & (atlas.obs["condition"] == "stim")
     training = atlas[~is_new].copy()
     BetaSCVI.setup_anndata(
         training, layer="counts", categorical_covariate_keys=["condition"],
         factor_keys=["cell_type"],
     )  # fmt: skip
-    model = BetaSCVI(training, n_hidden=8, n_latent=3)
-    model.train(**QUICK | {"max_epochs": 1})
+    fitted = BetaSCVI(training, n_hidden=8, n_latent=3)
+    fitted.train(**QUICK | {"max_epochs": 1})
+    return fitted
 
+
+def test_a_combination_never_seen_together_is_said(without_some: BetaSCVI) -> None:
     with pytest.warns(UserWarning, match="condition='stim' was never seen with cell_type='type_0'"):
-        record = bs.tl.counterfactual(model, training, STIM)
+        record = bs.tl.counterfactual(without_some, without_some.adata, STIM)
 
     assert "never seen" in str(record)
     unseen = record.seen.set_index("with_level").loc["type_0"]
@@ -427,18 +432,11 @@ def test_genes_in_another_order_are_refused(model: BetaSCVI, atlas: AnnData) -> 
     bs.tl.counterfactual(model, sorted_back, STIM)
 
 
-def test_every_part_of_a_mixture_is_looked_up_in_training(atlas: AnnData) -> None:
-    is_new = (atlas.obs["cell_type"] == "type_0") & (atlas.obs["condition"] == "stim")
-    training = atlas[~is_new].copy()
-    BetaSCVI.setup_anndata(
-        training, layer="counts", categorical_covariate_keys=["condition"],
-        factor_keys=["cell_type"],
-    )  # fmt: skip
-    model = BetaSCVI(training, n_hidden=8, n_latent=3)
-    model.train(**QUICK | {"max_epochs": 1})
+def test_every_part_of_a_mixture_is_looked_up_in_training(without_some: BetaSCVI) -> None:
+    mostly_control = {"condition": {"ctrl": 0.6, "stim": 0.4}}
 
     with pytest.warns(UserWarning, match="condition='stim' was never seen with cell_type='type_0'"):
-        bs.tl.counterfactual(model, training, {"condition": {"ctrl": 0.6, "stim": 0.4}})
+        bs.tl.counterfactual(without_some, without_some.adata, mostly_control)
 
 
 @pytest.mark.filterwarnings("ignore:the training cells are not at hand")

@@ -151,6 +151,9 @@ def test_a_factor_that_is_a_covariate_too_has_one_code_whatever_the_order_of_its
     assert set(moved.seen["level"]) <= {"batch_1"}
     with pytest.raises(UnknownFactorError, match=r"no training cell has batch='unused'.*batch_1"):
         bs.tl.counterfactual(model, adata, {"batch": "unused"})
+    corrected = bs.tl.correct_batch(model, adata)
+    assert corrected.to == "the average of 3 levels"
+    assert np.isfinite(corrected.to_anndata().X).all()
 
 
 def test_a_column_that_is_levels_and_a_number_is_refused(atlas: AnnData) -> None:
@@ -176,13 +179,19 @@ def test_cells_that_do_not_say_where_they_start_are_said(
     assert any("30 of 40 cells" in note for note in record.notes)
 
 
-def test_obs_says_what_went_along_with_a_nested_factor(atlas: AnnData) -> None:
+@pytest.mark.parametrize("parent_is", ["anchored", "a covariate", "both"])
+def test_obs_says_what_went_along_with_a_nested_factor(atlas: AnnData, parent_is: str) -> None:
     adata = atlas.copy()
     adata.obs["donor_of"] = adata.obs["batch"].astype(str) + adata.obs["condition"].astype(str)
-    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["batch", "donor_of"])
-    model = BetaSCVI(
-        adata, n_hidden=8, n_latent=2, anchors=["batch", bs.Anchor("donor_of", within="batch")]
+    levels = ["unused", *sorted(adata.obs["batch"].unique(), reverse=True)]
+    adata.obs["batch"] = adata.obs["batch"].astype("category").cat.set_categories(levels)
+    batch_key = None if parent_is == "anchored" else "batch"
+    BetaSCVI.setup_anndata(
+        adata, layer="counts", batch_key=batch_key, factor_keys=["batch", "donor_of"]
     )
+    nested = bs.Anchor("donor_of", within="batch")
+    anchors = [nested] if parent_is == "a covariate" else ["batch", nested]
+    model = BetaSCVI(adata, n_hidden=8, n_latent=2, anchors=anchors)
     model.train(**QUICK)
     first = adata.obs["batch"].iloc[0]
 

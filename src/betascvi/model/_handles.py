@@ -43,14 +43,17 @@ class Handle:
             if lacking.size:
                 raise UnknownFactorError(
                     f"no training cell has {self.name}={self.levels[lacking[0]]!r}, so that it "
-                    f"has no anchor; there are {self._anchored_levels()}."
+                    f"has no anchor; there are {list(self.places)}."
                 )
         return codes
 
-    def _anchored_levels(self) -> list[str]:
-        assert self.block is not None
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Levels that cells can be moved to: of a block those that have an anchor."""
+        if self.block is None or self.kind != "categorical":
+            return self.levels
         known = ~np.isnan(self.block.anchors[:, 0])
-        return [level for level, is_known in zip(self.levels, known, strict=True) if is_known]
+        return tuple(level for level, is_there in zip(self.levels, known, strict=True) if is_there)
 
 
 _ROLE: Mapping[str, Any] = {
@@ -67,14 +70,13 @@ def handles_of(model: BetaSCVI) -> dict[str, Handle]:
         c.name: Handle(c.name, "categorical" if c.is_categorical else "continuous", c.levels, c, None)
         for c in covariates_of(model)
     }  # fmt: skip
-    blocks = block_moves(model)
+    registered = levels_registered(model)
     order = {c.name: c.levels for c in covariates_of(model) if c.is_categorical}
-    for name, block in blocks.items():
+    for name, block in block_moves(model).items():
         given = found[name].covariate if name in found else None
         if block.parent in order:
-            codes = [
-                order[block.parent].index(blocks[block.parent].levels[p]) for p in block.parent_of
-            ]
+            of_parent = registered[block.parent]
+            codes = [order[block.parent].index(of_parent[p]) for p in block.parent_of]
             block = replace(block, parent_of=tuple(codes))
         if name in order:
             block = block.recoded(order[name])

@@ -104,10 +104,10 @@ def correct_batch(
 
     What is done depends on what the model has: the factor's own block is left out of the latent
     and moved for the expression, from the mean position of the cells of a level to that of the
-    target's (:func:`counterfactual` goes by the anchors, which lie further apart); a covariate the decoder is conditioned on is set for the
-    expression (the latent is free of it as far as the model could make it so); and where neither
-    was declared, the axes that tell the factor are found one by one, left out, and held at their
-    mean for the expression.
+    target's (:func:`counterfactual` goes by the anchors, which lie further apart); a covariate the
+    decoder is conditioned on is set for the expression (the latent is free of it as far as the
+    model could make it so); and where neither was declared, the axes that tell the factor are
+    found one by one, left out, and held at their mean for the expression.
 
     Parameters
     ----------

@@ -45,12 +45,13 @@ def handle_or_column(model: BetaSCVI, adata: AnnData, factor: str) -> Handle | N
 
 
 def expectation(encoded: Encoded, handle: Handle, to: Any) -> tuple[Expect, str]:
+    """Expected counts at the target of a chunk of cells, and the target in words."""
     _refuse_bad_target(handle, to)
     if to is None and handle.levels:
-        to = dict.fromkeys(handle.levels, 1.0)
+        to = dict.fromkeys(handle.places, 1.0)
         if handle.block is not None and handle.covariate is None and len(to) > 64:
             to = FREE_MEAN
-        words = f"the average of {len(handle.levels)} levels"
+        words = f"the average of {len(handle.places)} levels"
     elif to is None:
         to = FREE_MEAN if handle.block is not None else _mean_of(encoded, handle)
         words = "the free mean" if to == FREE_MEAN else f"the mean, {to:.3g}"

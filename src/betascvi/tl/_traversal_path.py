@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
@@ -60,10 +60,7 @@ def _like(move: BlockMove, first: BlockMove, position: int) -> BlockMove:
             f"{list(move.levels)} in model {position}: only models of the same levels can be "
             "compared; traverse them one by one."
         )
-    order = [move.levels.index(level) for level in first.levels]
-    return replace(
-        move, levels=first.levels, anchors=move.anchors[order], share=move.share[order]
-    )  # fmt: skip
+    return move.recoded(first.levels)
 
 
 def path_along(model: BetaSCVI, axis: int | str, span: tuple[float, float], n_steps: int) -> Path:
