@@ -182,7 +182,7 @@ def _fit(options: argparse.Namespace) -> None:
 def _score(options: argparse.Namespace) -> None:
     import anndata
 
-    from betascvi.report import write_csv
+    from betascvi._written_whole import file_written_whole
     from betascvi.tl import METRICS, score_disentanglement
 
     adata = anndata.read_h5ad(options.h5ad)
@@ -194,7 +194,8 @@ def _score(options: argparse.Namespace) -> None:
         strata=options.strata,
         seed=options.seed,
     )
-    write_csv(table, options.out)
+    with file_written_whole(options.out) as draft:
+        table.to_frame().to_csv(draft, index=False)
     _print_scores(table)
     print(f"\nwrote {options.out}")
 

@@ -2,6 +2,5 @@
 
 from betascvi.report._fit_run import FitSettings, fit_into
 from betascvi.report._sweep_run import sweep_into
-from betascvi.report._written_whole import write_csv, written_whole
 
-__all__ = ["FitSettings", "fit_into", "sweep_into", "write_csv", "written_whole"]
+__all__ = ["FitSettings", "fit_into", "sweep_into"]

@@ -13,9 +13,9 @@ import numpy as np
 from anndata import AnnData
 
 from betascvi import _keys
+from betascvi._written_whole import Folder
 from betascvi.factors import Factor
 from betascvi.report._figure import draw_axes
-from betascvi.report._written_whole import written_whole
 
 if TYPE_CHECKING:
     from betascvi.model import BetaSCVI
@@ -46,7 +46,8 @@ def fit_into(
     Writes ``latents.h5ad`` (obs, latent, names of the axes), ``model/``, ``scores.csv``,
     ``axes.png`` and ``settings.json``. Returns the scores; None where no factor was named.
     """
-    with written_whole(out, overwrite=overwrite) as folder:
+    place = Folder(out, overwrite, ("settings.json",), "folder of a fit", "--overwrite")
+    with place.written_whole() as folder:
         model = _fit(adata, settings)
         latents = _latents(model, adata)
         scores = _score_held_out(latents, settings)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from anndata import AnnData
 
+from betascvi._written_whole import file_written_whole
 from betascvi.factors import Factor
-from betascvi.pl import rate_distortion as draw
+from betascvi.pl import rate_distortion as draw_curve
 
 if TYPE_CHECKING:
     from betascvi.sweep import Spec
@@ -36,9 +37,8 @@ def sweep_into(
 
     BetaSCVI.setup_anndata(adata, layer=layer, batch_key=batch_key, factor_keys=list(factors))
     curve = rate_distortion(sweep.run(spec, adata, out=out))
-    figure = draw(curve).get_figure(root=True)
+    figure = draw_curve(curve).get_figure(root=True)
     assert figure is not None
-    unfinished = out / ".rate_distortion.png"
-    figure.savefig(unfinished, dpi=150, format="png")
-    unfinished.replace(out / "rate_distortion.png")
+    with file_written_whole(out / "rate_distortion.png") as draft:
+        figure.savefig(draft, dpi=150)
     return curve

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from betascvi._written_whole import Folder, file_written_whole
 from betascvi.model import BetaSCVI
 
 if TYPE_CHECKING:
@@ -26,20 +24,14 @@ _TABLE = "runs.csv"
 
 def write_run(folder: Path, row: Mapping[str, Any], model: BetaSCVI, *, keep_models: bool) -> None:
     """Write beside the final place, then move there in one step."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        (unfinished / _ROW).write_text(json.dumps(_for_json(row), indent=1) + "\n")
-        history_frame(model).to_csv(unfinished / _HISTORY)
+    place = Folder(folder, True, (_ROW,), "folder of a run", "another name")
+    with (
+        place.written_whole() as draft
+    ):  # over one of somebody else at the same time, or without its model
+        (draft / _ROW).write_text(json.dumps(_for_json(row), indent=1) + "\n")
+        history_frame(model).to_csv(draft / _HISTORY)
         if keep_models:
-            model.save(str(unfinished / _MODEL), save_anndata=False)
-        unfinished.chmod(0o755)  # mkdtemp makes folders for the owner alone
-        if folder.exists():  # a run by somebody else at the same time, or without its model
-            shutil.rmtree(folder)
-        os.replace(unfinished, folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+            model.save(str(draft / _MODEL), save_anndata=False)
 
 
 def read_row(folder: Path, *, needs_model: bool) -> dict[str, Any] | None:
@@ -53,10 +45,8 @@ def read_row(folder: Path, *, needs_model: bool) -> dict[str, Any] | None:
 
 def write_table(folder: Path, frame: pd.DataFrame) -> None:
     """All rows as one file, replaced in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{_TABLE}-{os.getpid()}"
-    frame.to_csv(unfinished, index=False)
-    os.replace(unfinished, folder / _TABLE)
+    with file_written_whole(folder / _TABLE) as draft:
+        frame.to_csv(draft, index=False)
 
 
 def history_frame(model: BetaSCVI) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from anndata import AnnData
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
-from betascvi.tl._written_whole import folder_written_whole, refuse_existing
+from betascvi._written_whole import Folder
 
 _IN_MEMORY = ("memory", "sparse")
 _MARKERS = (".zgroup", "zarr.json")
@@ -71,7 +71,12 @@ class Store:
     def refuse_existing(self) -> None:
         """Refuse early what could not be written at the end."""
         if self.path is not None:
-            refuse_existing(self.path, overwrite=self.overwrite, markers=_MARKERS)
+            _folder(self.path, overwrite=self.overwrite).refuse_existing()
+
+
+def _folder(path: Path, *, overwrite: bool) -> Folder:
+    how = f"bs.tl.Store({str(path)!r}, overwrite=True)"
+    return Folder(path, overwrite, _MARKERS, "zarr store", how)
 
 
 class Sink(Protocol):
@@ -96,7 +101,7 @@ def chunks(n_cells: int, size: int) -> Iterator[slice]:
 def opened(store: Store, skeleton: AnnData, *, is_counts: bool) -> Iterator[Sink]:
     """A sink for matrices of the skeleton's shape; the skeleton itself gets those in memory."""
     if store.path is not None:
-        with folder_written_whole(store.path, overwrite=store.overwrite, markers=_MARKERS) as draft:
+        with _folder(store.path, overwrite=store.overwrite).written_whole() as draft:
             yield _ZarrSink(draft, skeleton, is_counts=is_counts)
         return
     sink: _SparseSink | _DenseSink = _DenseSink(skeleton.shape)
