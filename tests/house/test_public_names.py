@@ -48,7 +48,8 @@ def test_every_public_thing_has_a_docstring(folder: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "train", "setup_anndata", "get_latent_representation", "decode", "from_scvi", "blocks",
+        "train", "setup_anndata", "get_latent_representation", "decode", "from_scvi", "to_scvi",
+        "blocks",
         "axis_names", "save", "load", "load_query_data", "minify_adata",
         "get_normalized_expression", "differential_expression", "posterior_predictive_sample",
         "get_elbo", "get_reconstruction_error", "get_marginal_ll", "view_anndata_setup",

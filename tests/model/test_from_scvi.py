@@ -1,4 +1,4 @@
-"""A trained SCVI's weights in our model give the SCVI's own numbers."""
+"""A trained SCVI's weights in our model give the SCVI's own numbers, and the other way round."""
 
 from __future__ import annotations
 
@@ -138,3 +138,78 @@ def test_what_we_do_not_carry_over_is_refused_by_name(
 
     with pytest.raises(ValueError, match=name):
         BetaSCVI.from_scvi(SCVI(adata, n_hidden=8, **arguments))
+
+
+@pytest.fixture
+def make_ours(source: AnnData, quick: dict[str, Any]) -> Callable[..., BetaSCVI]:
+    def make(setup: dict[str, Any], **arguments: Any) -> BetaSCVI:
+        adata = source.copy()
+        BetaSCVI.setup_anndata(adata, layer="counts", batch_key="batch", **setup)
+        model = BetaSCVI(adata, n_hidden=16, n_latent=4, **arguments)
+        model.train(**quick)
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize(("setup", "arguments"), CASES)
+def test_an_scvi_of_our_weights_has_our_latent_and_expression(
+    make_ours: Callable[..., BetaSCVI], setup: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    ours = make_ours(setup, **arguments)
+    before = ours.get_latent_representation()
+
+    theirs = ours.to_scvi()
+
+    assert type(theirs) is SCVI
+    assert elbo(theirs) == pytest.approx(elbo(ours), rel=1e-5)
+    np.testing.assert_allclose(theirs.get_latent_representation(), before, rtol=1e-5, atol=1e-6)
+    expressions = []
+    for model in (theirs, ours):
+        torch.manual_seed(0)
+        expressions.append(model.get_normalized_expression(return_numpy=True))
+    np.testing.assert_allclose(expressions[1], expressions[0], rtol=1e-4)
+    np.testing.assert_array_equal(theirs.train_indices, ours.train_indices)
+
+
+def test_scanvi_starts_from_our_weights(
+    make_ours: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    ours = make_ours({"factor_keys": ["cell_type", "batch"]})
+
+    model = SCANVI.from_scvi_model(
+        ours.to_scvi(), unlabeled_category="unknown", labels_key="cell_type"
+    )
+    weights = dict(model.module.named_parameters())
+    for name, weight in ours.module.z_encoder.named_parameters():
+        assert torch.equal(weights[f"z_encoder.{name}"], weight)
+    model.train(**quick)
+
+    known = set(ours.adata.obs["cell_type"].unique())
+    assert set(model.predict()) <= known
+
+
+@pytest.mark.parametrize(
+    ("setup", "arguments", "named"),
+    [({"factor_keys": ["condition"]}, {"anchors": ["condition"]}, r"anchored blocks \(condition"),
+     ({}, {"decoder": "additive"}, "decoder='additive'")],
+    ids=["blocks", "additive"],
+)  # fmt: skip
+def test_what_an_scvi_cannot_hold_is_refused_by_name(
+    make_ours: Callable[..., BetaSCVI], setup: dict[str, Any], arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        make_ours(setup, **arguments).to_scvi()
+
+
+def test_a_query_whose_levels_would_be_numbered_anew_is_refused(
+    make_ours: Callable[..., BetaSCVI], source: AnnData
+) -> None:
+    reference = make_ours({})
+    batches = sorted(source.obs["batch"].unique())
+    query = source[(source.obs["batch"] == batches[-1]).to_numpy()].copy()
+    model = BetaSCVI.load_query_data(query, reference)
+    model.is_trained_ = True
+
+    with pytest.raises(ValueError, match=r"other levels of batch .*number them anew"):
+        model.to_scvi()

@@ -28,6 +28,7 @@ from betascvi.model._predict_factor import predict_factor
 from betascvi.model._query import load_query_data
 from betascvi.model._setup import fields_for, refuse_impossible
 from betascvi.model._streaming import streamed
+from betascvi.model._to_scvi import to_scvi
 from betascvi.model._training import finish_training, prepare_training
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
@@ -261,6 +262,7 @@ datamodule, trainer_config, **trainer_kwargs
         return tuple(part[:, axes] for part in z) if return_dist else z[:, axes]
 
     predict_factor = predict_factor
+    to_scvi = to_scvi
     load_query_data = classmethod(load_query_data)
 
     def decode(
