@@ -19,6 +19,7 @@ extensions = [
 bibtex_bibfiles = ["references.bib"]
 html_theme = "furo"
 exclude_patterns = ["_build", "figures", "jupyter_execute", "**/.ipynb_checkpoints"]
+myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 nb_execution_mode = "auto"
 nb_execution_timeout = 600
@@ -31,7 +32,6 @@ always_use_bars_union = True
 suppress_warnings = [
     # public classes live in private modules and are documented under their public name
     "sphinx_autodoc_typehints",
-    "myst.xref_missing",
     "ref.ref",
     # shapes in annotations ("cells axes") read as names that several records have
     "ref.python",

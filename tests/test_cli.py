@@ -106,3 +106,32 @@ def test_bad_input_is_one_line_and_a_failing_status(
     assert status == 1
     assert said.startswith("betascvi: ")
     assert len(said.splitlines()) == 1
+
+
+def test_numbers_that_stand_for_levels_are_declared(
+    tiny_adata: anndata.AnnData, tmp_path: Path
+) -> None:
+    tiny_adata.obs["donor_id"] = np.arange(tiny_adata.n_obs) % 3
+    tiny_adata.obsm["Z"] = np.random.default_rng(0).normal(size=(tiny_adata.n_obs, 3))
+    tiny_adata.write_h5ad(tmp_path / "in.h5ad")
+    out = tmp_path / "scores.csv"
+
+    status = main(
+        [
+            *("score", str(tmp_path / "in.h5ad"), "--key", "Z", "--factors", "condition"),
+            *("--categorical", "donor_id", "--metrics", "condition_prediction", "--out", str(out)),
+        ]
+    )
+
+    assert status == 0
+    table = {(row["factor"], row["metric"]) for row in csv.DictReader(out.read_text().splitlines())}
+    assert ("donor_id", "condition_prediction") in table
+
+
+def test_no_epochs_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "in.h5ad", "--out", str(tmp_path / "run"), "--epochs", "0"])
+
+    assert "whole number from 1 up, got '0'" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "simulate a small atlas, fit it, score it", _DEMO, _demo)
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (demo/)")
     demo.add_argument("--cells", type=int, default=3000, help="cells to simulate (3000)")
-    demo.add_argument("--epochs", type=int, default=100, help="epochs of training (100)")
+    demo.add_argument("--epochs", type=_epochs, default=100, help="epochs of training (100)")
     demo.add_argument("--seed", type=int, default=0, help="of simulation and fit (0)")
     _add_fit(_command(commands, "fit", "fit a model to the counts of an h5ad file", _FIT, _fit))
     _add_score(_command(commands, "score", "score an embedding of an h5ad file", _SCORE, _score))
@@ -120,10 +120,28 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", help="layer with counts (X by default)")
     parser.add_argument("--batch-key", help="obs column of the batch the decoder is conditioned on")
     parser.add_argument("--factors", nargs="+", default=(), help="obs columns to score the axes on")
-    parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
+    _add_kinds(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n-latent", type=int, default=10, help="number of axes (10)")
-    parser.add_argument("--epochs", type=int, help="epochs of training (by the number of cells)")
+    parser.add_argument(
+        "--epochs", type=_epochs, help="epochs of training (by the number of cells)"
+    )
+
+
+def _add_kinds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
+    parser.add_argument(
+        "--categorical",
+        nargs="+",
+        default=(),
+        help="those of them that are levels coded as numbers",
+    )
+
+
+def _epochs(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 up, got {text!r}")
+    return int(text)
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +150,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "--key", default=_keys.LATENT, help=f"obsm key of the embedding ({_keys.LATENT})"
     )
     parser.add_argument("--factors", nargs="+", required=True, help="obs columns to score against")
-    parser.add_argument("--circular", nargs="+", default=(), help="those of them that are angles")
+    _add_kinds(parser)
     parser.add_argument("--metrics", nargs="+", help="which (all by default)")
     parser.add_argument("--strata", help="obs column within whose levels the null permutes labels")
     parser.add_argument("--out", type=Path, required=True, help="csv file to write")
@@ -227,9 +245,15 @@ def _sweep(options: argparse.Namespace) -> None:
 def _factors(options: argparse.Namespace) -> tuple[Factor, ...]:
     from betascvi.factors import Factor
 
-    angles = [name for name in options.circular if name not in options.factors]
-    names = [*options.factors, *angles]
-    return tuple(Factor(n, "circular") if n in options.circular else Factor(n) for n in names)
+    kinds = dict.fromkeys(options.factors)
+    kinds |= dict.fromkeys(options.circular, "circular")
+    kinds |= dict.fromkeys(options.categorical, "categorical")
+    both = sorted(set(options.circular) & set(options.categorical))
+    if both:
+        raise ValueError(f"{both} cannot be angles and levels at once.")
+    return tuple(
+        Factor(name) if kind is None else Factor(name, kind) for name, kind in kinds.items()
+    )
 
 
 def _print_scores(scores: ScoreTable | None) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import betascvi as bs
 from betascvi._errors import UndefinedScoreError
 from betascvi.factors import CodedFactor
 from betascvi.metrics import mig, mutual_information_matrix
@@ -152,3 +153,23 @@ def test_a_small_axis_is_live_and_a_vanishing_one_is_not() -> None:
     z = np.column_stack([x, 1e-6 * x, 1e-14 * x, np.full(200, 0.3)])
 
     np.testing.assert_array_equal(live_axes(z), [True, True, False, False])
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "named"),
+    [
+        pytest.param("mig", {"n_bins": 1}, "n_bins is a whole number from 2 up, got 1", id="a bin"),
+        pytest.param("mig", {"n_bins": 2.5}, "n_bins is a whole number", id="half a bin"),
+        pytest.param("dci", {"n_bins": 0}, "n_bins is a whole number", id="no bin"),
+        pytest.param("condition_prediction", {"n_folds": 1}, "n_folds is a whole", id="a fold"),
+        pytest.param("explicitness", {"n_folds": 0}, "n_folds is a whole", id="no fold"),
+        pytest.param("factor_vae_score", {"batch_size": 1}, "batch_size is a whole", id="a cell"),
+        pytest.param("factor_vae_score", {"n_train": 0}, "n_train is a whole", id="no vote"),
+        pytest.param("beta_vae_score", {"batch_size": 0}, "batch_size is a whole", id="no cell"),
+    ],
+)
+def test_counts_that_leave_nothing_to_count_are_refused_by_name(metric, options, named):
+    rng = np.random.default_rng(0)
+
+    with pytest.raises(ValueError, match=named):
+        getattr(bs.metrics, metric)(rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), **options)

@@ -352,6 +352,20 @@ def test_a_confounded_design_is_refused_by_name_unless_accepted() -> None:
     assert list(model.blocks) == ["batch", "condition", "free"]
 
 
+@pytest.mark.parametrize(
+    "setup", [{"batch_key": "batch"}, {"categorical_covariate_keys": ["batch"]}]
+)
+def test_a_condition_that_the_decoder_is_told_already_is_refused(setup: dict[str, Any]) -> None:
+    from betascvi.datasets import simulated_atlas
+
+    adata = simulated_atlas(n_cells=150, n_genes=40, design="confounded", seed=0)
+    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["condition"], **setup)
+
+    with pytest.raises(NotIdentifiableError, match="condition and batch cannot be told apart"):
+        BetaSCVI(adata, anchors=["condition"])
+    BetaSCVI(adata, anchors=[Anchor("condition", accept_confounding=True)])
+
+
 def test_a_nested_design_without_within_is_refused() -> None:
     from betascvi.datasets import simulated_atlas
 

@@ -12,6 +12,7 @@ import torch
 from anndata import AnnData
 from scvi.model import SCVI
 
+import betascvi as bs
 from betascvi import BetaSCVI
 
 N_CELLS, N_GENES, N_LATENT = 120, 60, 4
@@ -269,3 +270,31 @@ def test_new_cells_with_known_covariates_are_encoded(fitted: BetaSCVI, adata: An
     np.testing.assert_allclose(
         z, fitted.get_latent_representation(indices=range(30)), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda m, a: m.get_latent_representation(a), id="latent"),
+        pytest.param(lambda m, a: m.get_normalized_expression(a), id="expression"),
+        pytest.param(lambda m, a: m.get_elbo(a), id="elbo"),
+        pytest.param(lambda m, a: bs.tl.embed(m, a), id="embed"),
+    ],
+)
+def test_genes_in_another_order_are_refused(
+    fitted: BetaSCVI, source: AnnData, ask: Callable[[BetaSCVI, AnnData], Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"another order than the model's .*get_var_names"):
+        ask(fitted, source[:, ::-1].copy())
+
+
+def test_genes_of_other_names_are_taken_by_position_with_a_warning(
+    fitted: BetaSCVI, source: AnnData
+) -> None:
+    renamed = source.copy()
+    renamed.var_names = [f"ENSG{i}" for i in range(renamed.n_vars)]
+
+    with pytest.warns(UserWarning, match="60 genes of adata have names that the model does not"):
+        z = fitted.get_latent_representation(renamed)
+
+    np.testing.assert_allclose(z, fitted.get_latent_representation(source.copy()), atol=1e-5)

@@ -92,3 +92,13 @@ def test_an_empty_selection_of_cells_is_refused(tiny_adata):
 
     with pytest.raises(ValueError, match="indices is empty"):
         tensors_of(model, indices=[])
+
+
+def test_cells_without_counts_are_refused(tiny_adata):
+    model = _model_with_random_weights(tiny_adata, "nb", None)
+    mean, variance = model.get_latent_representation(return_dist=True)
+    model.adata.obsm["X_mean"], model.adata.obsm["X_var"] = mean, variance
+    model.minify_adata(use_latent_qzm_key="X_mean", use_latent_qzv_key="X_var")
+
+    with pytest.raises(ValueError, match="counts of these cells were taken out"):
+        tensors_of(model, indices=[0])

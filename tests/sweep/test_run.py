@@ -11,7 +11,7 @@ from betascvi import BetaSCVI
 from betascvi._errors import TrainingError
 from betascvi.sweep import ENGINES, Spec, run
 from betascvi.sweep._engines import seeded
-from betascvi.sweep._run import split_cells
+from betascvi.sweep._run import fingerprint, split_cells
 
 _QUICK = {"max_epochs": 1, "accelerator": "cpu", "log_every_n_steps": 1}
 _SMALL = {"n_latent": 3, "n_hidden": 8}
@@ -191,3 +191,35 @@ def test_seeding_a_run_leaves_the_global_generators_as_they_were():
 def test_a_split_with_an_empty_side_is_refused(held_out):
     with pytest.raises(ValueError, match="leaves one side empty"):
         split_cells(100, held_out)
+
+
+def _print_of(source, change=None, **setup):
+    adata = source.copy()
+    if change is not None:
+        change(adata)
+    BetaSCVI.setup_anndata(adata, layer="counts", **setup)
+    return fingerprint(adata)
+
+
+def _dealt(adata, key):
+    order = np.random.default_rng(3).permutation(adata.n_obs)
+    adata.obs[key] = adata.obs[key].to_numpy()[order]
+
+
+def _counts_of_other_cells(adata):
+    adata.layers["counts"] = adata.layers["counts"][np.arange(adata.n_obs)[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "setup"),
+    [
+        pytest.param(lambda a: _dealt(a, "condition"), {"factor_keys": ["condition"]}, id="labels"),
+        pytest.param(lambda a: _dealt(a, "batch"), {"batch_key": "batch"}, id="batches"),
+        pytest.param(_counts_of_other_cells, {}, id="counts"),
+    ],
+)
+def test_rows_of_other_labels_batches_or_counts_are_not_taken_for_these(tiny_source, change, setup):
+    before = _print_of(tiny_source, **setup)
+
+    assert _print_of(tiny_source, **setup) == before
+    assert _print_of(tiny_source, change, **setup) != before

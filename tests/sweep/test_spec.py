@@ -98,10 +98,14 @@ def test_other_cells_mean_another_folder_and_folders_are_plain_names():
         pytest.param({"objectives": ["beta_vea"]}, "did you mean 'beta_vae'", id="misspelt"),
         pytest.param({"seeds": []}, "seeds is a list", id="no seed"),
         pytest.param({"seeds": [1, 1]}, "twice", id="a seed twice"),
-        pytest.param({"betas": []}, "betas is empty", id="no beta"),
+        pytest.param({"betas": []}, "betas is a list of at least one", id="no beta"),
         pytest.param({"betas": [1.0, 1.0]}, "stands twice", id="a beta twice"),
         pytest.param({"betas": [-1.0]}, "beta must stay finite and at least 0", id="negative"),
         pytest.param({"betas": [math.nan]}, "beta must stay finite", id="missing beta"),
+        pytest.param({"betas": 2.0}, "betas is a list", id="one beta"),
+        pytest.param({"seeds": 3}, "seeds is a list", id="a number of seeds"),
+        pytest.param({"metrics": ["mgi"]}, "metrics is a list of some", id="unknown metric"),
+        pytest.param({"metrics": "mig"}, "metrics is a list of some", id="a metric's letters"),
         pytest.param({"held_out": 1.0}, "held_out is a share", id="all held out"),
         pytest.param({"score_on": "some"}, "score_on is", id="unknown cells"),
         pytest.param({"train": {"train_size": 0.5}}, "belong to the sweep", id="split twice"),
@@ -111,3 +115,9 @@ def test_other_cells_mean_another_folder_and_folders_are_plain_names():
 def test_a_spec_that_cannot_run_is_refused_when_it_is_written(arguments, message):
     with pytest.raises(ValueError, match=message):
         Spec(**arguments)
+
+
+def test_a_whole_number_is_the_same_run_as_its_float():
+    folders = [Spec(betas=betas, seeds=[0]).runs()[0].folder("c") for betas in ([1], [1.0])]
+
+    assert folders[0] == folders[1]

@@ -190,3 +190,11 @@ def test_sigmas_without_the_sum_of_squares_explode_and_are_a_problem(tiny_source
 
 def test_objectives_without_sigmas_have_no_verdict(diagnosis):
     assert diagnosis.verdicts == ()
+
+
+def test_cells_that_the_model_was_not_trained_on_are_no_training_cells(alive, tmp_path):
+    alive.save(str(tmp_path / "model"), overwrite=True)
+    others = alive.adata[::-1].copy()
+
+    with pytest.raises(ValueError, match="cells that the model was trained on"):
+        diagnose(BetaSCVI.load(str(tmp_path / "model"), adata=others))

@@ -289,3 +289,38 @@ def test_nan_in_the_embedding_is_refused_with_the_way_out():
 def test_negative_budget_is_refused():
     with pytest.raises(ValueError, match="n_null is 0 or more"):
         bs.tl.Budget(n_null=-1)
+
+
+@pytest.mark.parametrize("key", ["condition", "donor", "depth", "angle"])
+def test_one_factor_alone_is_scored_where_a_metric_is_defined_for_one(key):
+    adata = _cells()
+
+    table = _score(adata, [bs.Factor(key, "circular") if key == "angle" else key])
+
+    for metric in ("mig", "sap", "explicitness", "condition_prediction"):
+        row = _figure(table, metric, "all")
+        assert np.isfinite(row.value)
+        # the two axes of an angle tie, so that no code of it has a gap between the best and the next
+        assert row.ceiling > row.value or (metric, key) == ("sap", "angle")
+    assert "compares factors" in _figure(table, "modularity", "all").reason
+
+
+@pytest.mark.parametrize("n_cells", [6, 30, 240])
+@pytest.mark.parametrize("n_rare", [1, 2, 4])
+def test_a_rare_level_leaves_a_figure_or_a_reason(n_cells, n_rare):
+    rare = np.where(np.arange(n_cells) < n_rare, "x", "z")
+    adata = _cells(n_cells, rare=pd.Categorical(rare))
+
+    table = _score(adata, ["condition", "rare"])
+
+    for row in table.rows:
+        assert (row.value is not None and np.isfinite(row.value)) or row.reason
+        assert row.value is not None or row.p_value is None
+
+
+def test_a_level_for_every_cell_has_a_reason_at_once():
+    adata = _cells(each=pd.Categorical([f"l{i}" for i in range(240)]))
+
+    table = _score(adata, ["condition", "each"], metrics=["explicitness"])
+
+    assert "'each' has no two levels" in _figure(table, "explicitness", "all").reason

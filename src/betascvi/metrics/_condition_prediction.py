@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Num
 from betascvi._results import Score
 from betascvi.metrics._binned_logistic import named_levels
 from betascvi.metrics._folds import as_groups, deal_folds
-from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes
+from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes, refuse_count
 
 # Cells of one quantile are read alike; the boundary moves by less than 1 cell in 500.
 _N_QUANTILES = 512
@@ -83,6 +83,7 @@ def condition_prediction(
     """
     z = as_embedding(z)
     columns = as_columns(factors, len(z), discrete, circular, asked_by="condition_prediction")
+    refuse_count("n_folds", n_folds, least=2)
     cell_groups = as_groups(groups, len(z))
     matrix = np.empty((z.shape[1], len(columns)))
     chance = np.empty(len(columns))

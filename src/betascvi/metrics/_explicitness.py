@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi.metrics._folds import as_groups, deal_folds
-from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes
+from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes, refuse_count
 
 # disentanglement_lib fits on 10,000 cells; the area no longer moves beyond.
 _MOST_FITTED = 10_000
@@ -66,7 +67,8 @@ def explicitness(
     -----
     It says whether a factor can be read, not whether it is disentangled: any rotation of the
     embedding scores the same. Axes are standardised by the fitted cells; at most 10,000 cells
-    are fitted per fold. A level that a fold lacks is left out of that fold's mean.
+    are fitted per fold. A level that a fold lacks is left out of that fold's mean, and a fold
+    without two levels of the mean over folds.
 
     Examples
     --------
@@ -78,29 +80,46 @@ def explicitness(
     """
     z = as_embedding(z)
     columns = as_columns(factors, len(z), discrete, circular, asked_by="explicitness")
+    refuse_count("n_folds", n_folds, least=2)
     cell_groups = as_groups(groups, len(z))
     z = z[:, live_axes(z)]
     areas = np.full(len(columns), 0.5)
     for j, column in enumerate(columns if z.shape[1] else ()):
         levels = column.present_levels(n_bins)
+        if (np.bincount(levels) > 1).sum() < 2:
+            raise UndefinedScoreError(_too_rare(column.name))
         known_groups = None if cell_groups is None else column.rows(cell_groups)
         folds = deal_folds(levels, n_folds, np.random.default_rng(seed), known_groups)
-        areas[j] = np.mean([_area(column.rows(z), levels, folds == f) for f in range(n_folds)])
+        rows = column.rows(z)
+        of_folds = [_area(rows, levels, folds == f) for f in range(n_folds)]
+        known_areas = [area for area in of_folds if area is not None]
+        if not known_areas:
+            raise UndefinedScoreError(_too_rare(column.name))
+        areas[j] = np.mean(known_areas)
     value = float(areas.mean())
     parts = MappingProxyType({"above_chance": 2 * value - 1})
     return Score("explicitness", value, areas, None, parts)
+
+
+def _too_rare(name: str) -> str:
+    return (
+        f"explicitness fits some cells of a level and asks about others: {name} has no two levels "
+        "of which that can be done."
+    )
 
 
 def _area(
     z: Float[np.ndarray, "cells axes"],
     levels: Int[np.ndarray, " cells"],
     held_out: np.ndarray,
-) -> float:
-    """Mean one-against-the-rest area over the levels that fit and fold both hold."""
+) -> float | None:
+    """Mean one-against-the-rest area over the levels that fit and fold both hold, if any."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
     fitted = np.flatnonzero(~held_out)[:: max(1, int((~held_out).sum()) // _MOST_FITTED)]
+    if fitted.size == 0 or not held_out.any() or np.ptp(levels[fitted]) == 0:
+        return None
     mean, sd = z[fitted].mean(axis=0), z[fitted].std(axis=0)
     sd[sd == 0] = 1
     with warnings.catch_warnings():
@@ -115,4 +134,4 @@ def _area(
         for k, level in enumerate(reader.classes_)
         if 0 < np.count_nonzero(truth == level) < truth.size
     ]
-    return float(np.mean(areas))
+    return float(np.mean(areas)) if areas else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Column:
         if self.kind == "categorical":
             return self.values, int(self.values.max()) + 1
         if self.kind == "circular":
+            refuse_count("n_bins", n_bins, least=2)
             width = 2 * np.pi / n_bins
             return np.minimum((self.values / width).astype(np.intp), n_bins - 1), n_bins
         return equal_width_bins(self.values, n_bins), n_bins
@@ -56,10 +58,17 @@ class Column:
 
 def equal_width_bins(x: Float[np.ndarray, " cells"], n_bins: int) -> Int[np.ndarray, " cells"]:
     """Bins between min and max, half-open but for the last: ``np.histogram``'s."""
+    refuse_count("n_bins", n_bins, least=2)
     if is_constant(x):
         return np.zeros(x.size, dtype=np.intp)
     edges = np.histogram_bin_edges(x, n_bins)
     return np.searchsorted(edges[1:-1], x, side="right")
+
+
+def refuse_count(name: str, value: Any, *, least: int) -> None:
+    """Refuse what is not a whole number, or too small a one."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is a whole number from {least} up, got {value!r}.")
 
 
 def is_constant(x: Float[np.ndarray, " cells"], scale: float = 0.0) -> bool:

@@ -117,6 +117,8 @@ def _accuracies(
     is_right = np.zeros((z.shape[1], levels.size), dtype=bool)
     for fold in range(_N_FOLDS):
         held_out = folds == fold
+        if not held_out.any() or held_out.all():
+            continue
         fitted = np.flatnonzero(~held_out)[:: max(1, int((~held_out).sum()) // _MOST_FITTED)]
         for i in range(z.shape[1]):
             guess = _machine(z[fitted, i], levels[fitted], z[held_out, i])

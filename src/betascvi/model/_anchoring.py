@@ -51,7 +51,7 @@ def blocks_of(
         _refuse_unlearnable(found, factors)
         _refuse_two_kinds(found, factors, manager.registry["setup_args"])
         _say_which_wins(found, manager.registry["setup_args"])
-        refuse_unidentifiable(found, factors)
+        refuse_unidentifiable(found, [*factors, *_told_to_the_decoder(manager, factors)])
     return found, Layout(plans, overlap_weights(factors))
 
 
@@ -107,6 +107,17 @@ def _refuse_two_kinds(
                 f"categorical_covariate_keys) and {kinds.get(anchor.name)} as a factor; register "
                 f"it as bs.Factor({anchor.name!r}, 'categorical'), or turn the column into text."
             )
+
+
+def _told_to_the_decoder(
+    manager: AnnDataManager, factors: Sequence[CodedFactor]
+) -> list[CodedFactor]:
+    """Covariates with levels that are not registered as factors: they explain cells all the same."""
+    setup, registered = manager.registry["setup_args"], {factor.name for factor in factors}
+    names = [setup.get("batch_key"), *(setup.get("categorical_covariate_keys") or ())]
+    asked = [name for name in names if name is not None and name not in registered]
+    varying = [name for name in asked if manager.adata.obs[name].nunique() > 1]
+    return [code_factor(manager.adata.obs[n], Factor(n, "categorical")) for n in varying]
 
 
 def _say_which_wins(anchors: Sequence[Anchor], setup: Mapping[str, Any]) -> None:

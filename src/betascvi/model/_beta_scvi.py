@@ -24,6 +24,7 @@ from betascvi.model._dead_axes import without_dead_axes
 from betascvi.model._decoder_start import start_decoder
 from betascvi.model._decoding import decode
 from betascvi.model._from_scvi import from_scvi
+from betascvi.model._genes import validate_anndata
 from betascvi.model._predict_factor import predict_factor
 from betascvi.model._query import load_query_data
 from betascvi.model._setup import fields_for, refuse_impossible
@@ -261,6 +262,7 @@ datamodule, trainer_config, **trainer_kwargs
         z = without_dead_axes(self, z, give_mean or return_dist)
         return tuple(part[:, axes] for part in z) if return_dist else z[:, axes]
 
+    _validate_anndata = validate_anndata
     predict_factor = predict_factor
     to_scvi = to_scvi
     load_query_data = classmethod(load_query_data)

@@ -165,6 +165,8 @@ def _parent_probabilities(
 def _prior_of(model: BetaSCVI, key: str) -> BlockPrior:
     blocks = model.module.anchored
     named: Mapping[str, BlockPrior] = {} if blocks is None else {p.name: p for p in blocks.each}
+    if not key and named:
+        raise UnknownFactorError(f"key names the factor to predict; one of {list(named)}.")
     if key not in named:
         close = get_close_matches(key, named, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."

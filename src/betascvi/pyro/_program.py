@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import torch
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
+from scvi.data._utils import _get_adata_minify_type
 from scvi.module._constants import MODULE_KEYS
 from torch import Tensor
 from torch.nn import functional
@@ -77,6 +78,11 @@ def tensors_of(
 ) -> Tensors:
     """Counts and covariates of these cells as one minibatch, on the model's device."""
     adata = model._validate_anndata(adata)
+    if _get_adata_minify_type(adata) is not None:
+        raise ValueError(
+            "the counts of these cells were taken out (minify_adata), and the program needs them; "
+            "load the model with adata= the full AnnData."
+        )
     cells = list(range(adata.n_obs)) if indices is None else list(indices)
     if not cells:
         raise ValueError("indices is empty; name at least one cell.")

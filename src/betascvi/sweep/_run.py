@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
-from scvi import REGISTRY_KEYS
 
 from betascvi._errors import TrainingError
 from betascvi.model import BetaSCVI
@@ -101,15 +100,33 @@ def split_cells(n_cells: int, held_out: float) -> Split:
 
 
 def fingerprint(adata: AnnData) -> str:
-    """What tells these cells, and how they were set up, from others."""
+    """What tells these cells, and how they were set up, from others: all that a model reads."""
     manager = BetaSCVI._get_most_recent_anndata_manager(adata, required=True)
-    x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
-    x = x.to_memory() if hasattr(x, "to_memory") else x
-    total = float(x.sum() if sparse.issparse(x) else np.asarray(x).sum())
-    names = [*map(str, adata.obs_names), *map(str, adata.var_names)]
     setup = sorted((key, repr(value)) for key, value in manager.registry["setup_args"].items())
-    text = repr((adata.shape, total, setup)) + "\n".join(names)
-    return hashlib.sha256(text.encode()).hexdigest()
+    names = [*map(str, adata.obs_names), *map(str, adata.var_names)]
+    digest = hashlib.sha256(repr((adata.shape, setup)).encode() + "\n".join(names).encode())
+    for key in sorted(manager.data_registry):
+        for part in _bytes_of(manager.get_from_registry(key)):
+            digest.update(part)
+        # the words that codes stand for
+        digest.update(repr(manager.get_state_registry(key)).encode())
+    return digest.hexdigest()
+
+
+def _bytes_of(values: Any) -> Iterator[bytes]:
+    """Of an array, a table or sparse counts, in memory or on disk."""
+    values = values.to_memory() if hasattr(values, "to_memory") else values
+    if sparse.issparse(values):
+        rows = sparse.csr_array(values)
+        if not rows.has_canonical_format:
+            rows = rows.copy()  # the caller's
+            rows.sum_duplicates()
+        parts = [rows.indptr, rows.indices, rows.data]
+    else:
+        parts = [np.asarray(values)]
+    for part in parts:
+        is_text = part.dtype.kind in "OUS"
+        yield repr(part.tolist()).encode() if is_text else np.ascontiguousarray(part).tobytes()
 
 
 def about(one: RunSpec) -> dict[str, Any]:

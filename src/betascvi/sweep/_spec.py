@@ -6,11 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal
 
 from betascvi.objectives import Objective, resolve, with_beta
 from betascvi.schedules import Weight, target_of
+from betascvi.tl import METRICS
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -85,14 +87,14 @@ class Spec:
     score_on: Literal["held_out", "all"] = "held_out"
 
     def __post_init__(self) -> None:
-        for name in ("objectives", "seeds"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not len(value):
-                raise ValueError(f"{name} is a list of at least one value, got {value!r}.")
+        _refuse_no_list("objectives", self.objectives)
+        _refuse_no_list("seeds", self.seeds)
+        if self.betas is not None:
+            _refuse_no_list("betas", self.betas)
+        if isinstance(self.metrics, str) or not set(self.metrics) <= set(METRICS):
+            raise ValueError(f"metrics is a list of some of {METRICS}, got {self.metrics!r}.")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds hold one value twice: {list(self.seeds)!r}.")
-        if self.betas is not None and not len(self.betas):
-            raise ValueError("betas is empty; leave it out to take each objective as it is.")
         if not 0.0 <= self.held_out < 1.0:
             raise ValueError(f"held_out is a share from 0 up to 1, got {self.held_out!r}.")
         if self.score_on not in {"held_out", "all"}:
@@ -128,11 +130,21 @@ class Spec:
             if self.betas is None or not _has_beta(objective):
                 found.append(objective)
             else:
-                found += [with_beta(objective, beta) for beta in self.betas]
+                found += [with_beta(objective, _as_float(beta)) for beta in self.betas]
         twice = [o for i, o in enumerate(found) if o in found[:i]]
         if twice:
             raise ValueError(f"{twice[0]!r} stands twice in the sweep; name each setting once.")
         return found
+
+
+def _refuse_no_list(name: str, value: Any) -> None:
+    if isinstance(value, str) or not hasattr(value, "__len__") or not len(value):
+        raise ValueError(f"{name} is a list of at least one value, got {value!r}.")
+
+
+def _as_float(beta: Weight) -> Weight:
+    """A whole number is the same weight, and the same run, as the float."""
+    return float(beta) if isinstance(beta, Real) else beta
 
 
 def _has_beta(objective: Objective) -> bool:

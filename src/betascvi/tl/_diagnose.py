@@ -15,6 +15,7 @@ from betascvi.metrics._information_identity import information_identity
 from betascvi.metrics._regime import Support, regime_of, support
 from betascvi.metrics._sigma_verdict import SENTENCES, SigmaVerdict
 from betascvi.model import BetaSCVI, prior_draws
+from betascvi.model._cells import training_rows
 from betascvi.tl._own_settings import (
     argument_of,
     batch_codes,
@@ -115,7 +116,12 @@ def _cells_of(model: BetaSCVI) -> tuple[np.ndarray, np.ndarray]:
             "diagnose needs the counts of the training cells, which this model has not got; load "
             "it with adata= the full AnnData."
         )
-    training = np.sort(np.asarray(model.train_indices, dtype=np.int64))
+    training = training_rows(model)
+    if training is None:
+        raise ValueError(
+            "diagnose needs the cells that the model was trained on, and those of model.adata are "
+            "others (or stand in another order); load it with adata= the AnnData of the training."
+        )
     held_out = np.sort(np.asarray(model.validation_indices, dtype=np.int64))
     return training, held_out
 

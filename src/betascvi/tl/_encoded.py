@@ -14,6 +14,7 @@ from scvi import REGISTRY_KEYS
 from betascvi._errors import TrainingError, UnknownFactorError
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import Cells, cells_of
+from betascvi.model._genes import refuse_other_genes
 from betascvi.model._predictive import Predictive, output_names, predictive
 from betascvi.tl._targets import Arm, Targets
 
@@ -106,19 +107,6 @@ def encode(
     obs = adata.obs.iloc[rows]
     obs = obs[[name for name in obs if not str(name).startswith("_scvi")]].copy()
     return Encoded(model, adata, cells, mean, sd, obs, output_names(model, adata.var_names))
-
-
-def refuse_other_genes(model: BetaSCVI, adata: AnnData) -> None:
-    """Refuse the genes of the model in another order: scvi-tools takes them by position."""
-    field = model.registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
-    genes = [str(name) for name in field.get("column_names", ())]
-    here = [str(name) for name in adata.var_names]
-    if genes != here and len(genes) == len(here) and set(genes) == set(here):
-        first = next(i for i, (a, b) in enumerate(zip(genes, here, strict=True)) if a != b)
-        raise ValueError(
-            f"the genes of adata stand in another order than the model's (gene {first} is "
-            f"{here[first]!r}, the model's {genes[first]!r}); give adata[:, model.get_var_names()]."
-        )
 
 
 def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:

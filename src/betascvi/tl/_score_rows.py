@@ -162,14 +162,20 @@ def _on_subsamples(scene: Scene, ask: Ask, n: int, n_jobs: int) -> list[Figures]
 
 
 def _perfect(scene: Scene, ask: Ask) -> Figures:
-    """Figures of the code that has one axis a factor (two for an angle)."""
+    """Figures of the code that has one axis a factor (two for an angle).
+
+    That of one factor alone has a second axis, which says nothing.
+    """
     known = np.all([factor.known for factor in scene.factors], axis=0)
     rows = np.flatnonzero(known)
     if len(rows) < 2:
         return {}
     factors = keep(scene.factors, rows)
+    axes = np.column_stack([_axes_of(f) for f in factors])
+    if axes.shape[1] == 1:
+        axes = np.pad(axes, [(0, 0), (0, 1)])
     try:
-        return ask_alone(ask, np.column_stack([_axes_of(f) for f in factors]), factors)
+        return ask_alone(ask, axes, factors)
     except UndefinedScoreError:
         return {}
 
