@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from betascvi.objectives import IWAE, BetaVAE
 from betascvi.schedules import (
     Constant,
     Cyclical,
@@ -137,3 +139,14 @@ def test_a_schedule_that_cannot_run_is_refused(make: object) -> None:
 def test_a_weight_that_is_no_weight_is_refused_by_its_name(weight: object) -> None:
     with pytest.raises(ValueError, match="beta"):
         check_weight("beta", weight)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("beta", [np.float32(2), np.int64(2), np.float64(2), 2])
+def test_numbers_of_numpy_are_numbers(beta: float) -> None:
+    assert weight_at(BetaVAE(beta=beta).beta, 0.5) == 2.0
+    assert Cyclical(Linear(0.0, 1.0, end=1.0), np.int64(4))(0.1) == pytest.approx(0.4)
+    assert IWAE(n_samples=np.int64(3)).n_samples == 3
+
+
+def test_before_its_first_stage_a_staged_weight_is_that_of_the_first() -> None:
+    assert Staged(((0.0, 0.5), (0.3, 1.0)))(-0.1) == 0.5

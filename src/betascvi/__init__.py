@@ -9,12 +9,15 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from betascvi._messages import show_messages
+
 if TYPE_CHECKING:
     from betascvi import datasets, metrics, objectives, pl, pp, presets, pyro, schedules, sweep, tl
     from betascvi.factors import Anchor, Factor
     from betascvi.model import BetaSCVI
 
 __version__ = version("betascvi")
+show_messages()
 
 _NAMESPACES = (
     "datasets",

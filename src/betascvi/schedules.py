@@ -10,6 +10,7 @@ import abc
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral, Real
 
 from typing_extensions import override
 
@@ -66,7 +67,7 @@ def bounds_of(weight: Weight) -> tuple[float, float]:
 
 def check_weight(name: str, weight: Weight, *, minimum: float = 0.0) -> None:
     """Refuse a weight that is not a number or schedule, or can fall below ``minimum``."""
-    if not isinstance(weight, Schedule | int | float) or isinstance(weight, bool):
+    if not isinstance(weight, Schedule | Real) or isinstance(weight, bool):
         raise ValueError(f"{name} is a number or a schedule, got {weight!r}.")
     low, high = bounds_of(weight)
     if not (math.isfinite(low) and math.isfinite(high)) or low < minimum:
@@ -179,7 +180,11 @@ class Cyclical(Schedule):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Schedule):
             raise ValueError(f"Cyclical wraps a schedule, got {self.inner!r}.")
-        if not isinstance(self.cycles, int) or isinstance(self.cycles, bool) or self.cycles < 1:
+        if (
+            not isinstance(self.cycles, Integral)
+            or isinstance(self.cycles, bool)
+            or self.cycles < 1
+        ):
             raise ValueError(f"Cyclical: cycles is a whole number from 1, got {self.cycles!r}.")
 
     @override
@@ -218,7 +223,8 @@ class Staged(Schedule):
 
     @override
     def __call__(self, progress: float) -> float:
-        return next(weight for at, weight in reversed(self.stages) if progress >= at)
+        reached = (weight for at, weight in reversed(self.stages) if progress >= at)
+        return next(reached, self.stages[0][1])
 
     @property
     @override

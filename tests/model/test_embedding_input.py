@@ -203,3 +203,32 @@ def test_a_frame_in_obsm_is_taken(pca_adata: AnnData, quick: dict[str, Any]) -> 
     model.train(**quick)
 
     assert model.module.n_input == 12
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda m: m.get_normalized_expression(), id="expression"),
+        pytest.param(lambda m: m.differential_expression(groupby="batch"), id="DE"),
+        pytest.param(lambda m: m.get_likelihood_parameters(), id="parameters"),
+        pytest.param(lambda m: m.get_feature_correlation_matrix(), id="correlation"),
+    ],
+)
+def test_what_is_about_counts_is_refused_in_a_sentence(trained: BetaSCVI, ask: Any) -> None:
+    with pytest.raises(ValueError, match=r"is about (counts of genes|the likelihood of counts)"):
+        ask(trained)
+
+
+@pytest.mark.parametrize("dispersion", ["gene", "gene-batch", "gene-cell"])
+def test_standard_deviations_start_at_the_data_s_whatever_the_unit(
+    pca_adata: AnnData, dispersion: str
+) -> None:
+    pca_adata.obsm["X_pca"] = 100.0 * pca_adata.obsm["X_pca"]
+    BetaSCVI.setup_anndata(pca_adata, obsm_key="X_pca", batch_key="batch")
+
+    module = BetaSCVI(pca_adata, n_hidden=16, n_latent=3, dispersion=dispersion).module
+
+    start = module.px_r if dispersion != "gene-cell" else module.decoder.px_r_decoder.bias
+    sd = np.exp(start.detach().numpy().reshape(12, -1))
+    wanted = pca_adata.obsm["X_pca"].std(0)[:, None] / 2
+    np.testing.assert_allclose(sd, np.broadcast_to(wanted, sd.shape), rtol=1e-3)

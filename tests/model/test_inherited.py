@@ -298,3 +298,25 @@ def test_genes_of_other_names_are_taken_by_position_with_a_warning(
         z = fitted.get_latent_representation(renamed)
 
     np.testing.assert_allclose(z, fitted.get_latent_representation(source.copy()), atol=1e-5)
+
+
+def test_the_evidence_counts_every_cell_once(fitted: BetaSCVI) -> None:
+    torch.manual_seed(0)
+    each = fitted.get_marginal_ll(n_mc_samples=20, batch_size=100, return_mean=False)
+    torch.manual_seed(0)
+
+    mean = fitted.get_marginal_ll(n_mc_samples=20, batch_size=100)  # minibatches of 100 and 20
+
+    assert mean == pytest.approx(float(each.mean()), rel=1e-6)
+
+
+def test_a_last_pass_of_fewer_samples_is_no_gain(fitted: BetaSCVI) -> None:
+    def evidence(**passes: int) -> float:
+        torch.manual_seed(0)
+        return float(fitted.get_marginal_ll(n_mc_samples=7, batch_size=200, **passes))
+
+    whole = np.mean([evidence(n_mc_samples_per_pass=7) for _ in range(5)])
+
+    assert evidence(n_mc_samples_per_pass=6) == pytest.approx(whole, abs=0.1)  # was log(12 / 7) up
+    with pytest.raises(ValueError, match="n_mc_samples is a whole number from 1 up, got 0"):
+        fitted.get_marginal_ll(n_mc_samples=0)

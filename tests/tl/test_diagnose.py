@@ -8,6 +8,7 @@ import torch
 
 from betascvi import BetaSCVI
 from betascvi._errors import TrainingError
+from betascvi.model._sigmas import sigma_verdict_of
 from betascvi.objectives import LVAE, BetaVAE
 from betascvi.tl import diagnose
 
@@ -182,7 +183,8 @@ def test_learned_sigmas_get_a_verdict(tiny_source, per_axis):
 
 
 def test_sigmas_without_the_sum_of_squares_explode_and_are_a_problem(tiny_source):
-    found = _l_vae(tiny_source, sum_of_squares=False)
+    with pytest.warns(UserWarning, match="sigma_explodes"):
+        found = _l_vae(tiny_source, sum_of_squares=False)
 
     assert "sigmas diverging" in found.verdicts[0]
     assert any(problem.startswith("sigma_explodes:") for problem in found.problems)
@@ -198,3 +200,21 @@ def test_cells_that_the_model_was_not_trained_on_are_no_training_cells(alive, tm
 
     with pytest.raises(ValueError, match="cells that the model was trained on"):
         diagnose(BetaSCVI.load(str(tmp_path / "model"), adata=others))
+
+
+def test_the_law_of_the_sigmas_is_that_of_the_axes_that_are_weighed(tiny_source):
+    adata = tiny_source.copy()
+    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["condition"])
+    model = BetaSCVI(adata, n_latent=4, n_hidden=32, objective=LVAE(), anchors=["condition"])
+    model.train(max_epochs=6, **_QUICK)
+
+    verdict = sigma_verdict_of(model.module.objective, model.history)
+
+    last = {name: model.history[name].iloc[-2:, 0].astype(float) for name in
+            ("kl_train", "kl_local_train", "reconstruction_loss_train")}  # fmt: skip
+    objective = model.module.objective
+    law = np.sqrt(
+        objective.a * last["reconstruction_loss_train"] / (last["kl_train"] + objective.epsilon)
+    )
+    assert verdict.expected_beta_hat == pytest.approx(law.mean(), rel=1e-3)
+    assert not np.allclose(last["kl_train"], last["kl_local_train"])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from betascvi import BetaSCVI
-from betascvi.objectives import BetaVAE
-from betascvi.schedules import Linear, Sigmoid
+from betascvi.objectives import LVAE, BetaVAE, TargetRate
+from betascvi.schedules import Linear, Sigmoid, Staged
 
 STOPS_AT_ONCE: dict[str, Any] = {
     "max_epochs": 40,
@@ -90,3 +90,55 @@ def test_the_summary_counts_the_axes_that_carry_something(
     assert model.training_summary_.elbo == pytest.approx(
         -float(model.history["elbo_train"].iloc[-1, 0]), rel=0.1
     )
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Staged(((0.0, 0.0), (1.0, 4.0))),
+        Staged(((0.0, 0.0), (0.99, 4.0))),
+        Linear(0.0, 4.0, end=1.0),
+    ],
+    ids=repr,
+)
+def test_a_schedule_that_no_minibatch_comes_to_the_end_of_says_so(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], schedule: Linear | Staged
+) -> None:
+    model = make_model(objective=BetaVAE(beta=schedule))
+
+    with pytest.warns(UserWarning, match=r"last minibatch .* schedule of 'kl' .* not 4"):
+        model.train(**quick | {"max_epochs": 2})
+
+
+def test_a_rate_that_was_not_reached_is_said(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model(objective=TargetRate(500.0))
+
+    with pytest.warns(
+        UserWarning, match=r"the rate is .* nats, 500 were asked for; .* still moves"
+    ):
+        model.train(**quick | {"max_epochs": 2})
+
+    assert model.training_summary_.weights["kl"] < 1.0
+    assert model.training_summary_.weights["rate_target"] == 500.0
+
+
+def test_sigmas_that_explode_are_named_after_training(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model(objective=LVAE(sum_of_squares=False))
+
+    with pytest.warns(UserWarning, match="sigma_explodes: a sigma grows"):
+        model.train(**quick | {"max_epochs": 30, "plan_kwargs": {"state_lr": 0.1}})
+
+
+def test_sigmas_of_a_trained_model_are_within_their_bounds(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model(objective=LVAE(bounds=(0.9, 1.1)))
+
+    model.train(**quick | {"max_epochs": 5, "plan_kwargs": {"state_lr": 0.05}})
+
+    sigmas = [float(p.detach().exp().sqrt()) for p in model.module.objective_state.parameters()]
+    assert all(0.9 <= sigma <= 1.1 + 1e-6 for sigma in sigmas)

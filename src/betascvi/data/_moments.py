@@ -18,6 +18,8 @@ class GeneMoments(NamedTuple):
     """(genes,) per cell, or per unit of the size factor where there is one."""
     log_dispersion: np.ndarray
     """(genes,) log theta by the method of moments, each cell's mean in proportion to its size."""
+    log_sd: np.ndarray
+    """(genes,) log standard deviation around those means, for a Gaussian."""
 
 
 def gene_moments(
@@ -50,12 +52,17 @@ def gene_moments(
     sizes = np.concatenate(all_sizes)
     share = total / max(float(sizes.sum()), 1e-300)
     of_means = share**2 * float((sizes**2).sum())
-    excess = squares - 2 * share * with_size + of_means - total
+    around = squares - 2 * share * with_size + of_means
+    excess = around - total
     low, high = np.exp(_LOG_DISPERSIONS)
     # a gene no more spread than Poisson, or never seen, has no estimate
     theta = np.divide(of_means, excess, out=np.full(total.size, high), where=excess > 0)
     theta = np.where(total > 0, np.clip(theta, low, high), 1.0)
-    return GeneMoments(total / n_read if size_factor is None else share, np.log(theta))
+    mean = total / n_read if size_factor is None else share
+    sd = np.sqrt(np.maximum(around, 0.0) / n_read)
+    # a column that never varies is as wide as rounding allows
+    least = 1e-3 * max(float(sd.max()), 1e-3)
+    return GeneMoments(mean, np.log(theta), np.log(np.maximum(sd, least)))
 
 
 def _sum_of_squares(part: Any) -> np.ndarray:

@@ -23,8 +23,8 @@ from betascvi.model._construction import checked, summary_string
 from betascvi.model._dead_axes import without_dead_axes
 from betascvi.model._decoder_start import start_decoder
 from betascvi.model._decoding import decode
+from betascvi.model._evaluation import Evaluation
 from betascvi.model._from_scvi import from_scvi
-from betascvi.model._genes import validate_anndata
 from betascvi.model._predict_factor import predict_factor
 from betascvi.model._query import load_query_data
 from betascvi.model._setup import fields_for, refuse_impossible
@@ -38,7 +38,7 @@ from betascvi.train import ObjectivePlan, plan_for
 _NOT_FOR_TRAIN = {"self", "__class__", "restart_schedules", "trainer_kwargs"}
 
 
-class BetaSCVI(SCVI):
+class BetaSCVI(Evaluation):
     """A beta-VAE on single-cell counts.
 
     An :class:`scvi.model.SCVI` with an objective of your choice and schedules that complete.
@@ -218,8 +218,6 @@ datamodule, trainer_config, **trainer_kwargs
             raise
         finish_training(self)
 
-    get_elbo = streamed(SCVI.get_elbo)
-
     @property
     def blocks(self) -> dict[str, slice]:
         """Named parts of the latent; ``"free"`` is what no factor is anchored in."""
@@ -262,7 +260,6 @@ datamodule, trainer_config, **trainer_kwargs
         z = without_dead_axes(self, z, give_mean or return_dist)
         return tuple(part[:, axes] for part in z) if return_dist else z[:, axes]
 
-    _validate_anndata = validate_anndata
     predict_factor = predict_factor
     to_scvi = to_scvi
     load_query_data = classmethod(load_query_data)

@@ -85,3 +85,6 @@ def start_decoder(model: BetaSCVI) -> None:
     module.decoder.start_at(torch.as_tensor(moments.mean))
     if module.likelihood.is_overdispersed:
         start_dispersion(module, torch.as_tensor(moments.log_dispersion))
+    elif module.gene_likelihood == "normal":
+        # at all of the spread nothing would be left to explain, and the axes collapse
+        start_dispersion(module, torch.as_tensor(moments.log_sd - np.log(2)))

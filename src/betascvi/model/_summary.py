@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from betascvi.metrics._diagnosis import DEAD_NATS, collapse
+from betascvi.metrics._sigma_verdict import SENTENCES
+from betascvi.model._sigmas import sigma_verdict_of
 from betascvi.objectives import Objective
 from betascvi.schedules import Weight, target_of, weight_at
 
@@ -52,8 +54,9 @@ def summarise(
     problem = collapse([str(i + 1) for i in range(kl.size)][free], kl[free])
     if problem:
         logger.warning("%s; bs.tl.diagnose(model) says more. Lower or delay beta.", problem)
+    weights = {name: weight_at(weight, progress) for name, weight in objective.weights.items()}
     return TrainingSummary(
-        {name: weight_at(weight, progress) for name, weight in objective.weights.items()},
+        {**_learned_weights(history or {}), **weights},
         int((kl[free] >= DEAD_NATS).sum()) + kl.size - kl[free].size,
         kl.size,
         float(kl.sum() / math.log(2)),
@@ -62,18 +65,46 @@ def summarise(
     )
 
 
+def _learned_weights(history: Mapping[str, Any]) -> dict[str, float]:
+    """Weights that no schedule says, as they ended."""
+    named = {"realised_beta": "beta", "kl_weight": "kl"}
+    return {
+        name: float(history[key].iloc[-1, 0])
+        for key, name in named.items()
+        if key in history and len(history[key])
+    }
+
+
+def warn_shortfall(objective: Objective, history: Mapping[str, Any]) -> None:
+    """Say what the objective did not reach, and sigmas that went astray."""
+    short = objective.shortfall(history)
+    if short:
+        warnings.warn(short, UserWarning, stacklevel=3)
+    verdict = sigma_verdict_of(objective, history)
+    for name in () if verdict is None else verdict.signatures:
+        warnings.warn(f"{name}: {SENTENCES[name]}", UserWarning, stacklevel=3)
+
+
 def warn_unfinished(objective: Objective, progress: float, *, was_cut_short: bool) -> None:
     """Say which weights did not get where their schedule was to take them."""
     for name, weight in objective.weights.items():
         target = target_of(weight)
-        if was_cut_short and not _reaches(weight, target, progress):
-            warnings.warn(
-                f"training stopped at {progress:.0%} of max_epochs, before the schedule of {name!r} "
-                f"was done: its weight is {weight_at(weight, progress):.3g}, not {target:.3g}. "
-                "Raise early_stopping_patience or let the schedule end earlier.",
-                UserWarning,
-                stacklevel=3,
-            )
+        if _reaches(weight, target, progress):
+            continue
+        if was_cut_short:
+            where = f"training stopped at {progress:.0%} of max_epochs"
+            advice = "Raise early_stopping_patience or let the schedule end earlier."
+        elif _reaches(weight, target, 1.0):  # else it was said before training
+            where = f"the last minibatch was at {progress:.1%} of the training"
+            advice = "Let the schedule end earlier, or train for more epochs."
+        else:
+            continue
+        warnings.warn(
+            f"{where}, before the schedule of {name!r} was done: its weight is "
+            f"{weight_at(weight, progress):.3g}, not {target:.3g}. {advice}",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def warn_unreachable(objective: Objective) -> None:

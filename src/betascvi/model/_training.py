@@ -15,7 +15,13 @@ from betascvi.model._cells import digest_of_names
 from betascvi.model._dead_axes import dead_free_axes, kl_of_axes
 from betascvi.model._decoder_start import refuse_more_axes_than_cells
 from betascvi.model._predict_factor import fit_temperatures
-from betascvi.model._summary import cells_to_look_at, summarise, warn_unfinished, warn_unreachable
+from betascvi.model._summary import (
+    cells_to_look_at,
+    summarise,
+    warn_shortfall,
+    warn_unfinished,
+    warn_unreachable,
+)
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
@@ -79,6 +85,9 @@ def finish_training(model: BetaSCVI) -> None:
     had_its_steps = 0 < trainer.max_steps <= trainer.global_step
     was_cut_short = trainer.current_epoch < n_epochs and not had_its_steps
     warn_unfinished(objective, progress, was_cut_short=was_cut_short)
+    if hasattr(model.module.objective_state, "settle"):
+        model.module.objective_state.settle()  # the last step may have gone past a bound
+    warn_shortfall(objective, model.history_ or {})
     if model.adata is None or model.minified_data_type is not None:
         return
     model.trained_on_ = digest_of_names(model.adata)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -286,5 +285,4 @@ class BetaVAEModule(VAE):
     @override
     def marginal_ll(self, tensors: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
         """Of counts alone: under blocks the prior is that of cells without labels."""
-        ours = super().marginal_ll if self.anchored is None else partial(marginal_ll, self)
-        return ours(tensors, *args, **kwargs)
+        return marginal_ll(self, tensors, *args, **kwargs)

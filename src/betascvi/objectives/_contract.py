@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +141,10 @@ class Objective(abc.ABC):
 
     def make_state(self, n_latent: int) -> nn.Module | None:  # noqa: ARG002 (for those that use it)
         """Parameters this objective learns; the module owns, trains and saves them."""
+        return None
+
+    def shortfall(self, history: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """What the training of this history did not reach of what was asked, in words."""
         return None
 
     def make_critic(self, n_latent: int) -> nn.Module | None:  # noqa: ARG002

@@ -157,10 +157,15 @@ class Sigmas(nn.Module):
         self.log_variances_1 = nn.Parameter(torch.full((n_axes,), start))
         self.log_bounds = None if bounds is None else tuple(2.0 * math.log(b) for b in bounds)
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Back within bounds after a step; projected, so that a sigma at its bound may come back."""
+        if self.log_bounds is not None:
+            for parameter in self.parameters():
+                parameter.clamp_(*self.log_bounds)
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """sigma_0 squared, and sigma_1 squared by axis (or one for all)."""
-        if self.log_bounds is not None and self.training:
-            with torch.no_grad():  # projected: a sigma at its bound may come back
-                for parameter in self.parameters():
-                    parameter.clamp_(*self.log_bounds)
+        if self.training:
+            self.settle()
         return self.log_variance_0.exp(), self.log_variances_1.exp()

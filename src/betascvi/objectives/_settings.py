@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 
 def check_free_bits(free_bits: float) -> None:
@@ -13,7 +14,7 @@ def check_free_bits(free_bits: float) -> None:
 
 def check_count(name: str, count: int) -> None:
     """Refuse what is not a whole number from 1 up."""
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
         raise ValueError(f"{name} is a whole number from 1 up, got {count!r}.")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,9 @@ from typing_extensions import override
 
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
 from betascvi.objectives._settings import check_positive
-from betascvi.schedules import Weight, bounds_of, check_weight, weight_at
+from betascvi.schedules import Weight, bounds_of, check_weight, target_of, weight_at
+
+_NEAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,22 @@ class TargetRate(Objective):
     @override
     def weights(self) -> Mapping[str, Weight]:
         return {"rate_target": self.rate}
+
+    @override
+    def shortfall(self, history: Mapping[str, Any]) -> str | None:
+        """Where the last epoch's rate is more than a tenth off."""
+        if not {"kl_train", "kl_weight"} <= set(history) or not len(history["kl_train"]):
+            return None
+        rate, asked = float(history["kl_train"].iloc[-1, 0]), target_of(self.rate)
+        if abs(rate - asked) <= _NEAR * asked:
+            return None
+        weight = float(history["kl_weight"].iloc[-1, 0])
+        at_bound = weight <= 1.01 * self.bounds[0] or weight >= 0.99 * self.bounds[1]
+        why = "is at its bound" if at_bound else "still moves: train longer"
+        return (
+            f"the rate is {rate:.3g} nats, {asked:.3g} were asked for; the weight of the KL, "
+            f"{weight:.3g}, {why}."
+        )
 
     @override
     def make_state(self, n_latent: int) -> nn.Module:

@@ -16,6 +16,8 @@ from betascvi.metrics._regime import Support, regime_of, support
 from betascvi.metrics._sigma_verdict import SENTENCES, SigmaVerdict
 from betascvi.model import BetaSCVI, prior_draws
 from betascvi.model._cells import training_rows
+from betascvi.model._sigmas import sigma_verdict_of
+from betascvi.objectives import resolve
 from betascvi.tl._own_settings import (
     argument_of,
     batch_codes,
@@ -24,7 +26,6 @@ from betascvi.tl._own_settings import (
     own_covariates,
     sizes_of,
 )
-from betascvi.tl._sigmas import sigma_verdict_of
 
 _MOST_CELLS_DECODED = 600
 _N_PRIOR_DRAWS = 300
@@ -82,7 +83,9 @@ def diagnose(model: BetaSCVI, *, n_cells: int = 2000, seed: int = 0) -> Diagnosi
     identity = information_identity(mean[:, free], variance[:, free], rng=rng)
     train, unseen = _fits(model, training, held_out, n_cells, rng)
     regime, reason = regime_of(identity.information, identity.overlap, train.gain)
-    sigmas = sigma_verdict_of(model, train.null_distortion)
+    sigmas = sigma_verdict_of(
+        resolve(argument_of(model, "objective")), model.history or {}, train.null_distortion
+    )
     return Diagnosis(
         axes, identity, train, unseen, look, spread, regime, reason,
         weights=MappingProxyType(realised_weights(model.history or {})),

@@ -14,7 +14,7 @@ from scvi import REGISTRY_KEYS
 from betascvi._errors import TrainingError, UnknownFactorError
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import Cells, cells_of
-from betascvi.model._genes import refuse_other_genes
+from betascvi.model._evaluation import refuse_other_genes
 from betascvi.model._predictive import Predictive, output_names, predictive
 from betascvi.tl._targets import Arm, Targets
 

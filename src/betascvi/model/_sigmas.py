@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from betascvi.metrics._sigma_verdict import SigmaVerdict, sigma_verdict
-from betascvi.model import BetaSCVI
-from betascvi.objectives import LVAE, resolve
-from betascvi.tl._own_settings import argument_of
+from betascvi.objectives import LVAE, Objective
 
 
-def sigma_verdict_of(model: BetaSCVI, null_distortion: float) -> SigmaVerdict | None:
+def sigma_verdict_of(
+    objective: Objective, history: Mapping[str, Any], null_distortion: float | None = None
+) -> SigmaVerdict | None:
     """The verdict; None where the objective learns no sigmas.
 
-    ``null_distortion`` is what gene means alone reach on the training cells.
+    ``null_distortion`` is what gene means alone reach on the training cells; without it a poor
+    reconstruction is not judged.
     """
-    objective, history = resolve(argument_of(model, "objective")), model.history or {}
     if not isinstance(objective, LVAE) or "sigma0" not in history:
         return None
     weights = [name for name in history if name.startswith("kl_axis_") and name.endswith("_weight")]
@@ -27,7 +27,9 @@ def sigma_verdict_of(model: BetaSCVI, null_distortion: float) -> SigmaVerdict | 
         sigma1 = _columns(history, weights) ** -0.5
         kl = _columns(history, [f"{name}_train" for name in by_axis])
     else:
-        sigma1, kl = _columns(history, ["sigma1"]), _columns(history, ["kl_local_train"])
+        # of the free axes, which the objective weighs, where others are anchored
+        kl_name = "kl_train" if "kl_train" in history else "kl_local_train"
+        sigma1, kl = _columns(history, ["sigma1"]), _columns(history, [kl_name])
     return sigma_verdict(
         _columns(history, ["sigma0"]),
         sigma1,

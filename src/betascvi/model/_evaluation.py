@@ -1,0 +1,115 @@
+"""What scvi-tools computes of a fitted model, where ours has to differ."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from anndata import AnnData
+from scvi import REGISTRY_KEYS
+from scvi.model import SCVI
+from torch import Tensor
+from typing_extensions import override
+
+from betascvi.model._streaming import streamed
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def of_genes(method: _Method) -> _Method:
+    """A figure of genes, refused where the columns of the data are axes of an embedding."""
+
+    @wraps(method)
+    def evaluate(model: SCVI, *args: Any, **kwargs: Any) -> Any:
+        if model.module is not None and model.module.is_embedding:
+            raise ValueError(
+                f"{method.__name__} is about counts of genes, and this model is of an obsm matrix. "
+                "model.decode(model.get_latent_representation()) gives genes (of a PCA, through "
+                "its loadings)."
+            )
+        return method(model, *args, **kwargs)
+
+    return cast("_Method", evaluate)
+
+
+def of_counts(method: _Method) -> _Method:
+    """A figure of a likelihood of counts, refused where it is Gaussian."""
+
+    @wraps(method)
+    def evaluate(model: SCVI, *args: Any, **kwargs: Any) -> Any:
+        if model.module is not None and model.module.gene_likelihood == "normal":
+            raise ValueError(
+                f"{method.__name__} is about the likelihood of counts, and gene_likelihood is "
+                "'normal' here."
+            )
+        return method(model, *args, **kwargs)
+
+    return cast("_Method", evaluate)
+
+
+class Evaluation(SCVI):
+    """An SCVI that takes genes by name, reads compressed rows, and counts each cell once."""
+
+    get_elbo = streamed(SCVI.get_elbo)
+    get_normalized_expression = of_genes(SCVI.get_normalized_expression)
+    differential_expression = of_genes(SCVI.differential_expression)
+    get_likelihood_parameters = of_counts(SCVI.get_likelihood_parameters)
+    get_feature_correlation_matrix = of_counts(SCVI.get_feature_correlation_matrix)
+
+    @override
+    def get_marginal_ll(
+        self,
+        adata: AnnData | None = None,
+        indices: Any = None,
+        n_mc_samples: int = 1_000,
+        batch_size: int | None = None,
+        return_mean: bool = True,
+        dataloader: Any = None,
+        data_loader_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> float | Tensor:
+        """Evidence log p(x) by importance sampling, its mean over cells or one a cell.
+
+        Parameters
+        ----------
+        adata, indices, n_mc_samples, batch_size, return_mean, dataloader, \
+data_loader_kwargs, **kwargs
+            As in scvi-tools, whose mean counts the cells of a short last minibatch more.
+        """
+        if n_mc_samples < 1:
+            raise ValueError(f"n_mc_samples is a whole number from 1 up, got {n_mc_samples!r}.")
+        each = super().get_marginal_ll(
+            adata, indices, n_mc_samples, batch_size, return_mean=False,
+            dataloader=dataloader, data_loader_kwargs=data_loader_kwargs, **kwargs,
+        )  # fmt: skip
+        return float(np.mean(each.numpy(), dtype=np.float64)) if return_mean else each
+
+    @override
+    def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
+        """Everything that reads cells comes through here."""
+        if adata is not None:
+            refuse_other_genes(self, adata)
+        return super()._validate_anndata(adata, copy_if_view)
+
+
+def refuse_other_genes(model: SCVI, adata: AnnData) -> None:
+    """Refuse the genes of the model in another order, which scvi-tools takes by position."""
+    field = model.registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
+    genes = [str(name) for name in field.get("column_names", ())]
+    here = [str(name) for name in adata.var_names]
+    if genes == here or len(genes) != len(here):  # another number is for scvi-tools to refuse
+        return
+    first = next(i for i, (a, b) in enumerate(zip(genes, here, strict=True)) if a != b)
+    if set(genes) == set(here):
+        raise ValueError(
+            f"the genes of adata stand in another order than the model's (gene {first} is "
+            f"{here[first]!r}, the model's {genes[first]!r}); give adata[:, model.get_var_names()]."
+        )
+    warnings.warn(
+        f"{len(set(here) - set(genes))} genes of adata have names that the model does not know (gene "
+        f"{first} is {here[first]!r}, the model's {genes[first]!r}); they are taken by position.",
+        stacklevel=2,
+    )
