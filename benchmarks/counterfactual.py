@@ -16,7 +16,7 @@ split; a baseline is any method without a model, whose best may be another one f
 nearest to them, to tell what a method misses from what the groups that were seen do not hold.
 
 Without ``--methods`` a data set has our rows of the effects that ``DATA_SETS`` names for it, carried
-and calibrated, three seeds (two where it says so); models of scvi-tools have two, methods without
+and calibrated, three seeds (one on the fifteen splits of the knock-outs); models of scvi-tools have two, methods without
 training one. Drawn counts of ours and scVI's carried ones are variants, run when asked for.
 
 Each run (data set, split, method, seed) is a small file under ``.benchmark_runs``, so a run that
