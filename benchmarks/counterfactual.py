@@ -183,12 +183,15 @@ def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def gains_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Ours minus the best baseline over splits of both: the mean and how often it is positive.
 
-    ``of the way``: the share of the distance from that baseline to the split-half floor.
+    ``low``, ``high``: 95 % of the means over splits and seeds drawn anew; a split keeps its
+    seeds together. ``of the way``: the share of the distance from that baseline to the
+    split-half floor.
     """
     frame = pd.DataFrame([row for row in rows if "skipped" not in row])
     found = []
     for name, of_data in frame.groupby("data", sort=False):
         splits = of_data.groupby(["method", "split"], sort=False)[SHOWN[:4]].mean()
+        runs = of_data.set_index(["method", "split"])[SHOWN[:4]]
         there = [m for m in BASELINES if m in splits.index]
         ours = [m for m in splits.index.unique("method") if m.startswith("ours")]
         if not there or FLOOR not in splits.index:
@@ -196,13 +199,26 @@ def gains_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
         for method, score in product(ours, SHOWN[:4]):
             best = max(there, key=lambda m: splits.loc[m, score].mean())
             gain = (splits.loc[method, score] - splits.loc[best, score]).dropna()
+            each = (runs.loc[method, score] - splits.loc[best, score]).dropna()
+            low, high = _interval_of_mean([g.to_numpy() for _, g in each.groupby(level=0)])
             to_floor = splits.loc[FLOOR, score] - splits.loc[best, score]
             found.append({
                 "data": name, "method": method, "score": score, "best baseline": best,
-                "gain": gain.mean(), "splits above": f"{(gain > 0).sum()} of {len(gain)}",
+                "gain": gain.mean(), "low": low, "high": high, "splits above": f"{(gain > 0).sum()} of {len(gain)}",
                 "of the way": gain.mean() / to_floor[gain.index].mean(),
             })  # fmt: skip
     return pd.DataFrame(found).round(3)
+
+
+def _interval_of_mean(of_splits: list[np.ndarray], n: int = 2000) -> tuple[float, float]:
+    """95 % of the means over splits drawn anew, and seeds drawn anew within them."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        np.mean([rng.choice(of_splits[i], len(of_splits[i])).mean() for i in chosen])
+        for chosen in rng.integers(len(of_splits), size=(n, len(of_splits)))
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def all_rows(epochs: int) -> list[dict[str, Any]]:
