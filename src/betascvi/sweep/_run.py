@@ -64,7 +64,7 @@ def run(
     >>> frame = bs.sweep.run(spec, adata, out="sweep/")
     >>> bs.pl.rate_distortion(frame)
     """
-    carry_out = _engine_of(engine)
+    carry_out = engine_of(engine)
     if keep_models and out is None:
         raise ValueError("keep_models=True needs out=, the folder to save them in.")
     folder = None if out is None else Path(out)
@@ -135,7 +135,8 @@ def about(one: RunSpec) -> dict[str, Any]:
     return {"objective": one.label, "beta": beta, "seed": one.seed}
 
 
-def _engine_of(engine: str | Engine) -> Engine:
+def engine_of(engine: str | Engine) -> Engine:
+    """By its name, or as given."""
     if callable(engine):
         return engine
     if engine not in ENGINES:

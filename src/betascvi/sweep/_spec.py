@@ -14,6 +14,8 @@ from betascvi.objectives import Objective, resolve, with_beta
 from betascvi.schedules import Weight, target_of
 from betascvi.tl import METRICS
 
+_LONGEST = 80
+"""Characters of a folder's name that say what is in it; a digest tells it from others."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -38,7 +40,7 @@ class RunSpec:
         ``data`` stands for the cells trained on.
         """
         words = [self.label, "" if self.beta is None else f"beta-{self.beta:g}"]
-        name = "_".join([re.sub(r"[^\w.+-]+", "-", w).strip("-") for w in words if w])
+        name = "_".join([re.sub(r"[^\w.+-]+", "-", w).strip("-")[:_LONGEST] for w in words if w])
         everything = (self.objective, self.seed, self.model, self.train, self.settings, data)
         digest = hashlib.sha256(repr([_plain(part) for part in everything]).encode()).hexdigest()
         return f"{name}_seed-{self.seed}_{digest[:10]}"

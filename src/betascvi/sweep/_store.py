@@ -43,6 +43,13 @@ def read_row(folder: Path, *, needs_model: bool) -> dict[str, Any] | None:
     return row
 
 
+def read_history(folder: Path) -> pd.DataFrame:
+    """What the training of a finished run logged."""
+    import pandas as pd
+
+    return pd.read_csv(folder / _HISTORY, float_precision="round_trip")
+
+
 def write_table(folder: Path, frame: pd.DataFrame) -> None:
     """All rows as one file, replaced in one step."""
     with file_written_whole(folder / _TABLE) as draft:
