@@ -4,6 +4,7 @@ from betascvi.sweep._engines import ENGINES, Engine
 from betascvi.sweep._learned_beta import LearnedBeta, learned_beta
 from betascvi.sweep._run import fingerprint, run
 from betascvi.sweep._spec import RunSpec, Spec
+from betascvi.sweep._variance_shares import variance_shares
 
 __all__ = [
     "ENGINES",
@@ -14,4 +15,5 @@ __all__ = [
     "fingerprint",
     "learned_beta",
     "run",
+    "variance_shares",
 ]
