@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from scipy import sparse
 
 import betascvi as bs
 from betascvi._errors import FactorError, UndefinedScoreError, UnknownFactorError
@@ -205,3 +206,24 @@ def test_factor_with_one_level_is_refused_by_name():
 def test_too_few_permutations_are_refused():
     with pytest.raises(ValueError, match="20 permutations"):
         bs.tl.Probing(n_permutations=5)
+
+
+@pytest.mark.parametrize("blocks", ["free", ["free"]])
+def test_blocks_that_embed_wrote_are_asked_for_by_name(blocks):
+    adata = _cells()
+    adata.uns["betascvi"] = {"X": {"blocks": {"condition": [0, 1], "free": [1, 4]}}}
+
+    found = bs.tl.leakage(adata, "X", ["condition"], blocks=blocks, probing=LIGHT)
+    same = bs.tl.leakage(adata, "X", ["condition"], blocks={"free": slice(1, 4)}, probing=LIGHT)
+
+    pd.testing.assert_frame_equal(found.to_frame(), same.to_frame())
+    with pytest.raises(UnknownFactorError, match=r"names of blocks .*'condition', 'free'"):
+        bs.tl.leakage(adata, "X", ["condition"], blocks="fre")
+
+
+def test_a_sparse_embedding_is_refused_in_a_sentence():
+    adata = _cells()
+    adata.obsm["X"] = sparse.csr_matrix(adata.obsm["X"])
+
+    with pytest.raises(UndefinedScoreError, match=r"is sparse; an embedding is dense"):
+        bs.tl.leakage(adata, "X", ["condition"])

@@ -93,6 +93,11 @@ def udr(
 def _standardised(
     z: Float[np.ndarray, "cells axes"], mask: Bool[np.ndarray, " axes"] | None
 ) -> Float[np.ndarray, "cells live"]:
+    if mask is not None and np.shape(mask) != (z.shape[1],):
+        raise ValueError(
+            f"a mask of is_active has a value for each of the run's {z.shape[1]} axes; got shape "
+            f"{np.shape(mask)}."
+        )
     keep = live_axes(z) if mask is None else live_axes(z) & np.asarray(mask, dtype=bool)
     kept = z[:, keep].astype(np.float64)
     return np.asarray((kept - kept.mean(axis=0)) / kept.std(axis=0))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 from anndata import AnnData
+from scipy import sparse
 
 from betascvi import _keys
 from betascvi._errors import UndefinedScoreError, UnknownFactorError
@@ -40,7 +41,12 @@ def embedding_of(adata: AnnData, key: str) -> Embedding:
     """The positions in ``obsm[key]``, with what ``tl.embed`` wrote about them."""
     if key not in adata.obsm:
         raise UnknownFactorError(_not_there("embedding", key, "adata.obsm", adata.obsm))
-    z = np.asarray(adata.obsm[key], dtype=np.float64)
+    z = adata.obsm[key]
+    if sparse.issparse(z):
+        raise UndefinedScoreError(
+            f"adata.obsm[{key!r}] is sparse; an embedding is dense: .toarray()."
+        )
+    z = np.asarray(z, dtype=np.float64)
     if z.ndim != 2:
         raise UndefinedScoreError(f"adata.obsm[{key!r}] has shape {z.shape}; need (cells, axes).")
     bad = ~np.isfinite(z)

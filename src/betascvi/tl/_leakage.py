@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from anndata import AnnData
@@ -85,7 +85,7 @@ def leakage(
     key: str = _keys.LATENT,
     factor_keys: Sequence[str | Factor] = (),
     *,
-    blocks: Blocks | Literal["axes"] | None = None,
+    blocks: Blocks | str | Sequence[str] | None = None,
     groups: str | None = None,
     seed: int = 0,
     probing: Probing = Probing(),
@@ -110,7 +110,7 @@ def leakage(
     factor_keys
         Columns of ``obs``, or declared factors.
     blocks
-        Name -> axes (a slice or positions). ``None`` takes what ``tl.embed`` wrote, else all
+        Name -> axes (a slice or positions), or names of blocks. ``None`` takes what ``tl.embed`` wrote, else all
         axes as one block; ``"axes"`` looks at each axis alone.
     groups
         Column of ``obs`` that is held out whole, a donor for instance: what is read must then
@@ -232,18 +232,26 @@ def _implied(
         return None
 
 
+def _named_blocks(embedding: Embedding, names: str | Sequence[str]) -> Blocks:
+    names = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in names if name not in embedding.blocks]
+    if unknown or not names:
+        raise UnknownFactorError(
+            f"blocks is a mapping from names to axes, 'axes', or names of blocks that tl.embed "
+            f"wrote ({list(embedding.blocks) or 'none'}); got {names!r}."
+        )
+    return {name: embedding.blocks[name] for name in names}
+
+
 def _chosen_blocks(
-    embedding: Embedding, blocks: Blocks | Literal["axes"] | None
+    embedding: Embedding, blocks: Blocks | str | Sequence[str] | None
 ) -> dict[str, np.ndarray]:
     n_axes = embedding.z.shape[1]
-    if isinstance(blocks, str):
-        if blocks != "axes":
-            raise UnknownFactorError(
-                f"blocks is a mapping, None or 'axes', got {blocks!r}; for one block write "
-                f"blocks={{{blocks!r}: embedding_slice}}."
-            )
+    if isinstance(blocks, str) and blocks == "axes":
         return {name: np.array([i]) for i, name in enumerate(embedding.axes)}
-    asked = embedding.blocks if blocks is None else blocks
+    asked: Blocks = embedding.blocks
+    if blocks is not None:
+        asked = blocks if isinstance(blocks, Mapping) else _named_blocks(embedding, blocks)
     positions = np.arange(n_axes)
     chosen = {}
     for name, axes in asked.items():

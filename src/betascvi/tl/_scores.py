@@ -85,9 +85,8 @@ def score_disentanglement(
     >>> table.to_frame()["factor"].tolist()
     ['all', 'condition', 'batch']
     """
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise UnknownFactorError(f"metrics are among {list(METRICS)}, got {list(metrics)}.")
+    if isinstance(metrics, str) or not metrics or not set(metrics) <= set(METRICS):
+        raise UnknownFactorError(f"metrics is a list of some of {METRICS}, got {metrics!r}.")
     embedding, factors = embedding_of(adata, key), factors_of(adata, factor_keys)
     overlap = overlap_of(factors, budget.n_bins) if len(factors) > 1 else None
     scene = Scene(
