@@ -8,6 +8,7 @@ from betascvi.pl._leakage import leakage
 from betascvi.pl._overlap import overlap
 from betascvi.pl._programs import programs
 from betascvi.pl._rate_distortion import rate_distortion
+from betascvi.pl._schedule import schedule
 from betascvi.pl._scores import scores
 from betascvi.pl._training import training
 from betascvi.pl._traversal import traversal
@@ -21,6 +22,7 @@ __all__ = [
     "overlap",
     "programs",
     "rate_distortion",
+    "schedule",
     "scores",
     "training",
     "traversal",
