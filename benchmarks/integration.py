@@ -36,13 +36,9 @@ from benchmarks._integration_methods import METHODS, PeerMissingError
 from benchmarks._record import RUNS, keep, recall, write
 
 MOST_GENES = 2000
-TWICE = (
-    "DRVI",
-    "scANVI (reads labels)",
-    "ours (labels anchored)",
-    "ours (batch as covariate)",
-)
-"""Slow peers, and rows of ours that are not among those that count."""
+SLOW = ("DRVI", "scANVI (reads labels)")
+VARIANTS = ("ours (labels anchored)", "ours (batch as covariate)")
+"""Rows of ours that are not among those that count."""
 SMALLEST = ("mixology_5cl_plates", "mixology_cellmix", "mixology_rnamix")
 UNTRAINED = ("PCA", "Harmony")
 
@@ -146,10 +142,10 @@ def once(name: str, adata: AnnData, method: str, seed: int, options: Any) -> dic
 
 
 def seeds_of(method: str, n_seeds: int) -> range:
-    """Methods without training have one seed, those of ``TWICE`` two."""
-    if method in UNTRAINED:
+    """Methods without training and variants of ours have one seed, slow peers two."""
+    if method in (*UNTRAINED, *VARIANTS):
         return range(1)
-    return range(min(n_seeds, 2) if method in TWICE else n_seeds)
+    return range(min(n_seeds, 2) if method in SLOW else n_seeds)
 
 
 def rows_of(name: str, options: Any) -> list[dict[str, Any]]:
