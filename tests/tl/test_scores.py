@@ -324,3 +324,14 @@ def test_a_level_for_every_cell_has_a_reason_at_once():
     table = _score(adata, ["condition", "each"], metrics=["explicitness"])
 
     assert "'each' has no two levels" in _figure(table, "explicitness", "all").reason
+
+
+def test_intervals_stay_within_what_a_score_can_be():
+    adata = _perfect(_cells(60), "condition", "donor")
+
+    rows = [row for row in _score(adata, ["condition", "donor"]).rows if row.low is not None]
+
+    assert rows
+    assert all(row.high <= 1.0 for row in rows)
+    assert all(row.low >= 0.0 for row in rows if row.part != "informativeness")
+    assert all(row.low <= row.value <= row.high for row in rows)

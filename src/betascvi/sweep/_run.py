@@ -46,7 +46,7 @@ def run(
     out
         Folder for the results, one folder a run, written whole or not at all; runs that are
         there already (same objective, seed, arguments and cells) are read and not repeated.
-        ``None`` keeps nothing on disk.
+        ``None`` keeps nothing on disk. ``runs.csv`` has the rows of the last sweep into it.
     keep_models
         Save each trained model in its run's folder (needs ``out``).
 

@@ -34,6 +34,9 @@ from betascvi.tl._figures import (
 )
 from betascvi.tl._score_table import ScoreRow
 
+_LOWEST = {"informativeness": -np.inf}
+"""What a part of a score is at least; 0 otherwise. At most 1, all of them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
@@ -200,7 +203,7 @@ def _rows(
     for key, value in values.items():
         by_chance = np.array([figures[key] for figures in null if key in figures])
         found = np.array([figures[key] for figures in resampled if key in figures])
-        low, high = _interval(value, found)
+        low, high = _interval(value, found, _LOWEST.get(key.part, 0.0))
         n_cells = known.get(key.factor, n_any)
         row = ScoreRow(
             *key,
@@ -228,13 +231,16 @@ def _against(row: ScoreRow, value: float, null: np.ndarray) -> ScoreRow:
     )
 
 
-def _interval(value: float, found: np.ndarray) -> tuple[float | None, float | None]:
-    """As far either side as fresh samples would spread, judged by subsamples of this one."""
+def _interval(value: float, found: np.ndarray, lowest: float) -> tuple[float | None, float | None]:
+    """As far either side as fresh samples would spread, judged by subsamples of this one.
+
+    Not beyond what a score can be.
+    """
     if found.size < 2:
         return None, None
     spread = found.std(ddof=1) / SPREAD_OF_SUBSAMPLES
     reach = float(student.ppf(0.975, found.size - 1) * spread)
-    return value - reach, value + reach
+    return min(value, max(value - reach, lowest)), max(value, min(value + reach, 1.0))
 
 
 def _with_contract(
