@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Mapping
@@ -43,11 +44,11 @@ def read_row(folder: Path, *, needs_model: bool) -> dict[str, Any] | None:
     return row
 
 
-def read_history(folder: Path) -> pd.DataFrame:
-    """What the training of a finished run logged."""
-    import pandas as pd
-
-    return pd.read_csv(folder / _HISTORY, float_precision="round_trip")
+def read_history(folder: Path) -> dict[str, list[float]]:
+    """What the training of a finished run logged, to the last digit: column -> values by epoch."""
+    with (folder / _HISTORY).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
 
 
 def write_table(folder: Path, frame: pd.DataFrame) -> None:
