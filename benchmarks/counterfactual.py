@@ -16,8 +16,7 @@ split; a baseline is any method without a model, whose best may be another one f
 nearest to them, to tell what a method misses from what the groups that were seen do not hold.
 
 Without ``--methods`` a data set has our rows of the effects that ``DATA_SETS`` names for it, carried
-and calibrated, three seeds (one on the fifteen splits of the knock-outs); models of scvi-tools have two, methods without
-training one. Drawn counts of ours and scVI's carried ones are variants, run when asked for.
+and calibrated, three seeds; models of scvi-tools have two, methods without training one. Drawn counts of ours and scVI's carried ones are variants, run when asked for.
 
 Each run (data set, split, method, seed) is a small file under ``.benchmark_runs``, so a run that
 was stopped goes on where it was. ``--quick``: one split, one seed, few epochs, nothing kept.
@@ -163,7 +162,7 @@ def rows_of(name: str) -> list[str]:
 def runs_of(name: str, methods: list[str] | None, n_seeds: int) -> Iterator[tuple[int, str]]:
     """Seeds and methods, rows of one fitted model next to one another."""
     asked = methods or rows_of(name)
-    for seed in range(min(n_seeds, DATA_SETS[name].most_seeds)):
+    for seed in range(n_seeds):
         for method in asked:
             most = 1 if method in UNTRAINED else 2 if method in PEERS else n_seeds
             if seed < most:

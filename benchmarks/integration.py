@@ -36,9 +36,7 @@ from benchmarks._integration_methods import METHODS, PeerMissingError
 from benchmarks._record import RUNS, keep, recall, write
 
 MOST_GENES = 2000
-SLOW = ("DRVI", "scANVI (reads labels)")
-VARIANTS = ("ours (labels anchored)", "ours (batch as covariate)")
-"""Rows of ours that are not among those that count."""
+SLOW = ("DRVI", "scANVI (reads labels)", "ours (labels anchored)")
 SMALLEST = ("mixology_5cl_plates", "mixology_cellmix", "mixology_rnamix")
 UNTRAINED = ("PCA", "Harmony")
 
@@ -142,8 +140,8 @@ def once(name: str, adata: AnnData, method: str, seed: int, options: Any) -> dic
 
 
 def seeds_of(method: str, n_seeds: int) -> range:
-    """Methods without training and variants of ours have one seed, slow peers two."""
-    if method in (*UNTRAINED, *VARIANTS):
+    """Methods without training have one seed, slow ones two."""
+    if method in UNTRAINED:
         return range(1)
     return range(min(n_seeds, 2) if method in SLOW else n_seeds)
 

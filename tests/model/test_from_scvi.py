@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,15 +34,20 @@ CASES = [
 
 
 @pytest.fixture
-def make_scvi(source: AnnData, quick: dict[str, Any]) -> Callable[..., SCVI]:
-    def make(setup: dict[str, Any], **arguments: Any) -> SCVI:
+def make(source: AnnData, quick: dict[str, Any]) -> Callable[..., Any]:
+    def trained(kind: type[SCVI], setup: dict[str, Any], **arguments: Any) -> Any:
         adata = source.copy()
-        SCVI.setup_anndata(adata, layer="counts", batch_key="batch", **setup)
-        model = SCVI(adata, n_hidden=16, n_latent=4, **arguments)
+        kind.setup_anndata(adata, layer="counts", batch_key="batch", **setup)
+        model = kind(adata, n_hidden=16, n_latent=4, **arguments)
         model.train(**quick)
         return model
 
-    return make
+    return trained
+
+
+@pytest.fixture
+def make_scvi(make: Callable[..., Any]) -> Callable[..., SCVI]:
+    return partial(make, SCVI)
 
 
 def elbo(model: SCVI) -> float:
@@ -141,15 +147,8 @@ def test_what_we_do_not_carry_over_is_refused_by_name(
 
 
 @pytest.fixture
-def make_ours(source: AnnData, quick: dict[str, Any]) -> Callable[..., BetaSCVI]:
-    def make(setup: dict[str, Any], **arguments: Any) -> BetaSCVI:
-        adata = source.copy()
-        BetaSCVI.setup_anndata(adata, layer="counts", batch_key="batch", **setup)
-        model = BetaSCVI(adata, n_hidden=16, n_latent=4, **arguments)
-        model.train(**quick)
-        return model
-
-    return make
+def make_ours(make: Callable[..., Any]) -> Callable[..., BetaSCVI]:
+    return partial(make, BetaSCVI)
 
 
 @pytest.mark.parametrize(("setup", "arguments"), CASES)
