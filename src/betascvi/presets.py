@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 
+from betascvi._whole_numbers import refuse_count
 from betascvi.objectives import BetaVAE
 from betascvi.schedules import Linear
 
@@ -45,8 +45,7 @@ def unsupervised(n_latent: int = 32) -> Preset:
     >>> model.train(**preset.train)
     >>> bs.tl.attribute_genes(model).axes_frame()
     """
-    if not isinstance(n_latent, Integral) or isinstance(n_latent, bool) or n_latent < 1:
-        raise ValueError(f"n_latent is a whole number from 1 up, got {n_latent!r}.")
+    refuse_count("n_latent", n_latent)
     model = {
         "n_latent": n_latent,
         "n_layers": 2,

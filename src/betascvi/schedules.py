@@ -10,9 +10,11 @@ import abc
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 
 from typing_extensions import override
+
+from betascvi._whole_numbers import refuse_count
 
 __all__ = [
     "Constant",
@@ -180,12 +182,7 @@ class Cyclical(Schedule):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Schedule):
             raise ValueError(f"Cyclical wraps a schedule, got {self.inner!r}.")
-        if (
-            not isinstance(self.cycles, Integral)
-            or isinstance(self.cycles, bool)
-            or self.cycles < 1
-        ):
-            raise ValueError(f"Cyclical: cycles is a whole number from 1, got {self.cycles!r}.")
+        refuse_count("Cyclical: cycles", self.cycles)
 
     @override
     def __call__(self, progress: float) -> float:

@@ -229,7 +229,7 @@ def test_numbers_of_levels_are_as_asked():
     ("wrong", "says"),
     [
         pytest.param({"design": "crossed"}, "independent", id="unknown_design"),
-        pytest.param({"n_cells": 3}, "at least 6", id="fewer_cells_than_levels"),
+        pytest.param({"n_cells": 3}, "from 6 up", id="fewer_cells_than_levels"),
         pytest.param({"n_cells": 10.5}, "whole number", id="fractional_cells"),
         pytest.param({"n_cells": True}, "whole number", id="boolean_cells"),
         pytest.param({"n_genes": 0}, "n_genes", id="no_genes"),

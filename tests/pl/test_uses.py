@@ -127,9 +127,9 @@ def test_no_group_and_no_gene_are_refused() -> None:
     with pytest.raises(ValueError, match="groups is empty"):
         pl.counterfactual(a_counterfactual(statistics()), groups=[])
     for n_genes in (0, -1, 2.5):
-        with pytest.raises(ValueError, match="1 at least"):
+        with pytest.raises(ValueError, match="from 1 up"):
             pl.counterfactual(a_counterfactual(), n_genes=n_genes)
-        with pytest.raises(ValueError, match="1 at least"):
+        with pytest.raises(ValueError, match="from 1 up"):
             pl.traversal(a_traversal(), n_genes=n_genes)
 
 

@@ -124,7 +124,7 @@ def test_too_few_genes_are_refused_with_how_many_there_are() -> None:
         ({"organism": "worm"}, ValueError, "organism is one of"),
         ({"layer": "nowhere"}, UnknownFactorError, "no layer 'nowhere'"),
         ({"gene_symbols": "symbol"}, UnknownFactorError, "no column of adata.var"),
-        ({"n_resamples": 1}, ValueError, "2 at least"),
+        ({"n_resamples": 1}, ValueError, "from 2 up"),
         ({"max_sd": float("nan")}, ValueError, "max_sd is above 0"),
         ({"max_sd": -1.0}, ValueError, "max_sd is above 0"),
     ],

@@ -150,7 +150,7 @@ def test_gene_sets_are_scored_at_every_step(model: BetaSCVI) -> None:
         ({"axis": 4}, UnknownFactorError, "go from 0 to 3"),
         ({"axis": "free_9"}, UnknownFactorError, "no axis 'free_9'"),
         ({"axis": 0, "span": (3, -3)}, ValueError, "a lower and a higher"),
-        ({"axis": 0, "n_steps": 1}, ValueError, "2 at least"),
+        ({"axis": 0, "n_steps": 1}, ValueError, "from 2 up"),
         ({"axis": 0, "at": 400}, UnknownFactorError, "no cell 400"),
         ({"axis": 0, "at": {"celltype": "B"}}, UnknownFactorError, "no column"),
         ({"axis": 0, "at": -401}, UnknownFactorError, "no cell -401"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from math import isfinite
 
+from betascvi._whole_numbers import is_whole
+
 
 @dataclass(frozen=True, slots=True)
 class Levels:
@@ -18,7 +20,7 @@ class Levels:
     def __post_init__(self) -> None:
         for field in fields(self):
             count = getattr(self, field.name)
-            if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+            if not is_whole(count) or count < 2:
                 raise ValueError(
                     f"{field.name} is a whole number of at least 2, got {count!r}; "
                     "a factor with one level tells no cells apart."

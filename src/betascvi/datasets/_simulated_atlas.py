@@ -12,6 +12,7 @@ from scipy import sparse
 
 from betascvi._errors import CountsError
 from betascvi._keys import COUNTS_LAYER, TRUTH
+from betascvi._whole_numbers import refuse_count
 from betascvi.datasets._designs import draw_codes, independent
 from betascvi.datasets._negative_binomial import draw_negative_binomial
 from betascvi.datasets._programs import draw_baseline, draw_dispersion, draw_programs
@@ -70,8 +71,8 @@ def simulated_atlas(
     """
     names = (levels or Levels()).names()
     effects, sequencing = effects or Effects(), sequencing or Sequencing()
-    _check_size("n_cells", n_cells, max(map(len, names.values())))
-    _check_size("n_genes", n_genes, 2)
+    refuse_count("n_cells", n_cells, least=max(map(len, names.values())))
+    refuse_count("n_genes", n_genes, least=2)
     rng = _generator(seed)
     codes = draw_codes(design, names, n_cells, rng)
     spread = sequencing.library_spread * rng.standard_normal(n_cells)
@@ -119,7 +120,7 @@ def draw_cells(
     ['stim']
     """
     truth = Truth.of(source) if isinstance(source, AnnData) else source
-    _check_size("n_cells", n_cells, 1)
+    refuse_count("n_cells", n_cells)
     rng = _generator(seed)
     sizes = {name: len(names) for name, names in truth.levels.items()}
     codes = independent(sizes, n_cells, rng)
@@ -186,11 +187,5 @@ def _names(what: str, count: int) -> np.ndarray:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed is a whole number of at least 0, got {seed!r}.")
+    refuse_count("seed", seed, least=0)
     return np.random.default_rng(seed)
-
-
-def _check_size(name: str, size: int, least: int) -> None:
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
-        raise ValueError(f"{name} is a whole number of at least {least}, got {size!r}.")

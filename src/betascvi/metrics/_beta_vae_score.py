@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from betascvi._results import Score
-from betascvi.metrics._inputs import Flags, refuse_count
+from betascvi._whole_numbers import refuse_count
+from betascvi.metrics._inputs import Flags
 from betascvi.metrics._sampling import Draws, FactorSampler, draw_chunks, make_draws
 
 
@@ -77,8 +78,8 @@ def beta_vae_score(
     """
     from sklearn.linear_model import LogisticRegression
 
-    refuse_count("batch_size", batch_size, least=1)
-    refuse_count("n_train", n_train, least=1)
+    refuse_count("batch_size", batch_size)
+    refuse_count("n_train", n_train)
     rng = np.random.default_rng(seed)
     draws = make_draws(z, factors, (discrete, circular, n_bins), rng, "beta_vae_score")
     points, shared = _points(draws, batch_size, n_train, rng)

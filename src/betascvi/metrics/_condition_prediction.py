@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from betascvi._results import Score
+from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._binned_logistic import named_levels
 from betascvi.metrics._folds import as_groups, deal_folds
-from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes, refuse_count
+from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes
 
 # Cells of one quantile are read alike; the boundary moves by less than 1 cell in 500.
 _N_QUANTILES = 512

@@ -11,8 +11,9 @@ from jaxtyping import Float, Int, Num
 
 from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
+from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._folds import as_groups, deal_folds
-from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes, refuse_count
+from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes
 
 # disentanglement_lib fits on 10,000 cells; the area no longer moves beyond.
 _MOST_FITTED = 10_000

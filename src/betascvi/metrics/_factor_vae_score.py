@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from betascvi._results import Score
-from betascvi.metrics._inputs import Flags, live_axes, refuse_count
+from betascvi._whole_numbers import refuse_count
+from betascvi.metrics._inputs import Flags, live_axes
 from betascvi.metrics._sampling import Draws, FactorSampler, draw_chunks, make_draws
 
 # disentanglement_lib estimates the spread of each axis from as many cells.
@@ -80,7 +81,7 @@ def factor_vae_score(
     1.0
     """
     refuse_count("batch_size", batch_size, least=2)  # an axis' variance within a batch
-    refuse_count("n_train", n_train, least=1)
+    refuse_count("n_train", n_train)
     rng = np.random.default_rng(seed)
     draws = make_draws(z, factors, (discrete, circular, n_bins), rng, "factor_vae_score")
     sample = draws.anything(_N_FOR_SPREAD, rng)

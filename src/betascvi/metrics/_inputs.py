@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from betascvi._errors import UndefinedScoreError
+from betascvi._whole_numbers import refuse_count
 from betascvi.factors import CodedFactor, Kind
 
 Flags = bool | Sequence[bool] | None
@@ -63,12 +63,6 @@ def equal_width_bins(x: Float[np.ndarray, " cells"], n_bins: int) -> Int[np.ndar
         return np.zeros(x.size, dtype=np.intp)
     edges = np.histogram_bin_edges(x, n_bins)
     return np.searchsorted(edges[1:-1], x, side="right")
-
-
-def refuse_count(name: str, value: Any, *, least: int) -> None:
-    """Refuse what is not a whole number, or too small a one."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is a whole number from {least} up, got {value!r}.")
 
 
 def is_constant(x: Float[np.ndarray, " cells"], scale: float = 0.0) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import sparse
 
+from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._diagnosis import DEAD_NATS
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class GenePrograms:
         """
         import pandas as pd
 
-        if n_genes is not None and n_genes < 1:
-            raise ValueError(f"n_genes is a whole number from 1 up, or None, got {n_genes!r}.")
+        if n_genes is not None:
+            refuse_count("n_genes", n_genes)
         parts = []
         for i in self.order:
             for side in (1, 0):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from betascvi._whole_numbers import refuse_count
 from betascvi.model._decoder_start import refuse_decoder
 from betascvi.module import LIKELIHOODS
 from betascvi.objectives import resolve
@@ -39,8 +40,7 @@ def _refuse_unsupported(arguments: Mapping[str, Any]) -> None:
         if arguments[name] not in known:
             raise ValueError(f"{name} is one of {known}, got {arguments[name]!r}.")
     for name in ("n_latent", "n_hidden", "n_layers"):
-        if arguments[name] < 1:
-            raise ValueError(f"{name} is a whole number from 1 up, got {arguments[name]!r}.")
+        refuse_count(name, arguments[name])
 
 
 def summary_string(arguments: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from scvi.model import SCVI
 from torch import Tensor
 from typing_extensions import override
 
+from betascvi._whole_numbers import refuse_count
 from betascvi.model._streaming import streamed
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -79,8 +80,7 @@ class Evaluation(SCVI):
 data_loader_kwargs, **kwargs
             As in scvi-tools, whose mean counts the cells of a short last minibatch more.
         """
-        if n_mc_samples < 1:
-            raise ValueError(f"n_mc_samples is a whole number from 1 up, got {n_mc_samples!r}.")
+        refuse_count("n_mc_samples", n_mc_samples)
         each = super().get_marginal_ll(
             adata, indices, n_mc_samples, batch_size, return_mean=False,
             dataloader=dataloader, data_loader_kwargs=data_loader_kwargs, **kwargs,

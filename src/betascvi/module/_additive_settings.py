@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal, get_args
+
+from betascvi._whole_numbers import refuse_count
 
 Pooling = Literal["rate", "logit", "logsumexp"]
 Gate = Literal["softplus", "sigmoid"]
@@ -48,9 +50,7 @@ class AdditiveSettings:
         if self.gate not in get_args(Gate):
             raise ValueError(f"gate is one of {list(get_args(Gate))}, got {self.gate!r}.")
         for name in ("n_profiles", "genes_at_once"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} is a whole number from 1 up, got {value!r}.")
+            refuse_count(name, getattr(self, name))
         for name in ("spread", "learning_rate", "floor"):
             value = getattr(self, name)
             if not isinstance(value, Real) or not 0.0 < float(value) < math.inf:

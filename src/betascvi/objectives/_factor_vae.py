@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from typing_extensions import override
 
+from betascvi._whole_numbers import refuse_count
 from betascvi.objectives._contract import LossTerms, Objective, Step, Term
 from betascvi.objectives._critic import Critic
 from betascvi.objectives._estimators import charged_kl, free_axes
-from betascvi.objectives._settings import check_count, check_free_bits
+from betascvi.objectives._settings import check_free_bits
 from betascvi.schedules import Weight, check_weight, weight_at
 
 
@@ -58,8 +59,8 @@ class FactorVAE(Objective):
         check_weight("gamma", self.gamma)
         check_weight("beta", self.beta)
         check_free_bits(self.free_bits)
-        check_count("critic_hidden", self.critic_hidden)
-        check_count("critic_layers", self.critic_layers)
+        refuse_count("critic_hidden", self.critic_hidden)
+        refuse_count("critic_layers", self.critic_layers)
 
     @property
     @override

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from betascvi._whole_numbers import refuse_count
 from betascvi.objectives._contract import Draws, LossTerms, Objective, Step, Term
 from betascvi.objectives._estimators import detached, log_density
-from betascvi.objectives._settings import check_count
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class IWAE(Objective):
     n_samples: int = 5
 
     def __post_init__(self) -> None:
-        check_count("n_samples", self.n_samples)
+        refuse_count("n_samples", self.n_samples)
 
     @override
     def __call__(self, step: Step) -> LossTerms:

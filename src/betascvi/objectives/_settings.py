@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 
 
 def check_free_bits(free_bits: float) -> None:
     """Refuse free bits that are not nats from 0 up."""
     if not 0.0 <= free_bits < math.inf:
         raise ValueError(f"free_bits is nats per axis from 0 up, got {free_bits!r}.")
-
-
-def check_count(name: str, count: int) -> None:
-    """Refuse what is not a whole number from 1 up."""
-    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
-        raise ValueError(f"{name} is a whole number from 1 up, got {count!r}.")
 
 
 def check_positive(name: str, value: float) -> None:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from scipy import sparse
 
 from betascvi import _keys
-from betascvi.pl._how_many import refuse_count
+from betascvi._whole_numbers import refuse_count
 from betascvi.pl._palette import INK
 from betascvi.pl._series import PALE, plain, series_colour
 
@@ -58,7 +58,7 @@ def counterfactual(
     of every gene as it is and as it would be, with the genes that change most named; where values
     are below 0, as a Gaussian model's may be, means as they are and not of counts per 10,000.
     """
-    refuse_count(n_genes)
+    refuse_count("n_genes", n_genes)
     if record.statistics is not None:
         drawn = _forest(record.statistics, n_genes, groups, ax)
     else:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from betascvi.pl._how_many import refuse_count
+from betascvi._whole_numbers import refuse_count
 from betascvi.pl._series import panels_for, plain, series_colour
 
 _WHAT = {"line": "prior standard deviations", "levels": "between levels", "circle": "angle"}
@@ -53,7 +53,7 @@ def traversal(
     The axes: mean curves; effects with the central 90 % of cells; and the scores of gene sets,
     where some were asked for. Genes bear the same colour in the first two.
     """
-    refuse_count(n_genes)
+    refuse_count("n_genes", n_genes)
     top = record.effects.head(n_genes)
     height = min(max(3.6, 1.2 + 0.18 * len(top)), 16.0)
     panels = panels_for(ax, 2 if record.scores is None else 3, (4.4, height))

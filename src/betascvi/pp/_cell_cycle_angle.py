@@ -13,6 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from betascvi._errors import CountsError, UnknownFactorError
+from betascvi._whole_numbers import refuse_count
 from betascvi.factors import Factor
 from betascvi.pp._cell_cycle_genes import EARLIER_NAMES, G2M_GENES, S_GENES, mouse
 
@@ -81,12 +82,14 @@ def cell_cycle_angle(
     -----
     Most cells of a tissue do not divide: their scores are noise around one point, their angle
     means nothing, and the uncertainty is large (up to about 2 radians); ``max_sd=0.8`` leaves
-    them unlabelled, which a circular factor may be. Where about half of the cells divide and counts are
-    deep, the others stand together near :math:`5\pi/4` and keep that angle. A cell that expresses fewer than five genes of
-    both lists has no angle, however the genes are resampled: its uncertainty is that of angles drawn
-    from anywhere on the circle, :math:`\sqrt{\ln n}` over ``n_resamples`` of them. The uncertainty is the circular standard
-    deviation :math:`\sqrt{-2 \ln |\overline{e^{i\phi}}|}` over resampled genes, so it covers which
-    genes happened to be seen and not whether the lists fit the tissue.
+    them unlabelled, which a circular factor may be. Where about half of the cells divide and
+    counts are deep, the others stand together near :math:`5\pi/4` and keep that angle.
+
+    The uncertainty is the circular standard deviation
+    :math:`\sqrt{-2 \ln |\overline{e^{i\phi}}|}` over resampled genes, so it covers which genes
+    happened to be seen and not whether the lists fit the tissue. A cell that expresses fewer than
+    five genes of both lists has no angle, however the genes are resampled: its uncertainty is that
+    of angles drawn from anywhere on the circle, :math:`\sqrt{\ln n}` over ``n_resamples`` of them.
 
     References
     ----------
@@ -99,8 +102,7 @@ def cell_cycle_angle(
     """
     if organism is not None and organism not in get_args(Organism):
         raise ValueError(f"organism is one of {get_args(Organism)}, got {organism!r}.")
-    if n_resamples < 2:
-        raise ValueError(f"n_resamples is 2 at least, got {n_resamples}.")
+    refuse_count("n_resamples", n_resamples, least=2)
     if max_sd is not None and not max_sd > 0:
         raise ValueError(
             f"max_sd is above 0 (radians), or None for no limit, got {max_sd}: no angle would be "

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import stats
 
 from betascvi.objectives import LVAE, BetaVAE, Objective
-from betascvi.schedules import Staged
+from betascvi.schedules import Staged, Weight, target_of
 from betascvi.sweep._engines import Engine
 from betascvi.sweep._run import engine_of, fingerprint, run
 from betascvi.sweep._spec import Spec
@@ -117,21 +117,20 @@ def _of_seed(
     """Name, beta at the end and row of each arm."""
     row, course = _carried_out(adata, objective, engine, out, spec)
     yield _LEARNED, float(course[-1]), row
-    order = np.random.default_rng(spec["seeds"][0]).permutation(len(course))
-    arms = {
-        "fixed": BetaVAE(beta=float(course[-1])),
+    shuffled = np.random.default_rng(spec["seeds"][0]).permutation(course)
+    arms: dict[str, Weight] = {
+        "fixed": float(course[-1]),
         "replayed": _replayed(course),
-        "shuffled": _replayed(course[order]),
+        "shuffled": _replayed(shuffled),
     }
-    for arm, again in arms.items():
-        yield arm, float(course[order][-1] if arm == "shuffled" else course[-1]), _carried_out(
-            adata, again, engine, out, spec
-        )[0]  # fmt: skip
+    for arm, beta in arms.items():
+        row, _ = _carried_out(adata, BetaVAE(beta=beta), engine, out, spec)
+        yield arm, target_of(beta), row
 
 
-def _replayed(course: Course) -> BetaVAE:
+def _replayed(course: Course) -> Staged:
     at = np.arange(len(course)) / len(course)
-    return BetaVAE(beta=Staged(tuple(zip(at.tolist(), course.tolist(), strict=True))))
+    return Staged(tuple(zip(at.tolist(), course.tolist(), strict=True)))
 
 
 def _carried_out(

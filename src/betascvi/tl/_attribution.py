@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from betascvi._errors import TrainingError
+from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._axis_sides import sides
 from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
@@ -107,8 +108,7 @@ def _refuse(model: BetaSCVI, by: str, span: float, n_cells: int) -> None:
         raise TrainingError("attribute_genes needs a trained model; call model.train() first.")
     if not isinstance(span, Real) or not 0.0 < span < np.inf:
         raise ValueError(f"span is a positive number of standard deviations, got {span!r}.")
-    if not isinstance(n_cells, Integral) or n_cells < 2:
-        raise ValueError(f"n_cells is a whole number from 2 up, got {n_cells!r}.")
+    refuse_count("n_cells", n_cells, least=2)
     if by not in ("decoder", "cells"):
         raise ValueError(f"by is 'decoder' or 'cells', got {by!r}.")
     has_counts = not (is_embedding(model) or argument_is_normal(model))

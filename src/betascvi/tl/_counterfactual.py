@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from anndata import AnnData
 
 from betascvi import _keys
 from betascvi._errors import UnknownFactorError
+from betascvi._whole_numbers import refuse_count
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
 from betascvi.model._predictive import argument_is_normal
@@ -152,8 +152,8 @@ def counterfactual(  # noqa: PLR0913 (what to change, of which cells, how, and w
 def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -> None:
     if not isinstance(output, GroupStatistics) and output not in _OUTPUTS:
         raise ValueError(f"output is one of {_OUTPUTS} or GroupStatistics, got {output!r}.")
-    if n_samples is not None and not (isinstance(n_samples, Integral) and n_samples >= 1):
-        raise ValueError(f"n_samples is a whole number from 1 up, or None, got {n_samples!r}.")
+    if n_samples is not None:
+        refuse_count("n_samples", n_samples)
     if output in _DRAWN and (is_of_embedding(model) or argument_is_normal(model)):
         raise ValueError(
             f"output={output!r} draws counts, and this model's likelihood is a Gaussian; ask for "

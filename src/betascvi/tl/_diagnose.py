@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from betascvi._errors import TrainingError
+from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._diagnosis import Diagnosis, Fit, axes_of, problems_of
 from betascvi.metrics._gene_means import Family, GeneMeans, fit_gene_means
 from betascvi.metrics._information_identity import information_identity
-from betascvi.metrics._inputs import refuse_count
 from betascvi.metrics._regime import Support, regime_of, support
 from betascvi.metrics._sigma_verdict import SENTENCES, SigmaVerdict
 from betascvi.model import BetaSCVI, prior_draws
@@ -75,7 +75,7 @@ def diagnose(model: BetaSCVI, *, n_cells: int = 2000, seed: int = 0) -> Diagnosi
     >>> print(diagnosis)
     >>> diagnosis.to_frame()
     """
-    refuse_count("n_cells", n_cells, least=1)
+    refuse_count("n_cells", n_cells)
     training, held_out = _cells_of(model)
     rng = np.random.default_rng(seed)
     mean, variance = _posterior(model, training)

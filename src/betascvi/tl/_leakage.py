@@ -110,8 +110,8 @@ def leakage(
     factor_keys
         Columns of ``obs``, or declared factors.
     blocks
-        Name -> axes (a slice or positions), or names of blocks. ``None`` takes what ``tl.embed`` wrote, else all
-        axes as one block; ``"axes"`` looks at each axis alone.
+        Name -> axes (a slice or positions), or names of blocks. ``None`` takes what ``tl.embed``
+        wrote, else all axes as one block; ``"axes"`` looks at each axis alone.
     groups
         Column of ``obs`` that is held out whole, a donor for instance: what is read must then
         hold for groups the probes have not seen. Labels are permuted among groups where each

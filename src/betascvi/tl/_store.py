@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from anndata import AnnData
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
+from betascvi._whole_numbers import refuse_count
 from betascvi._written_whole import Folder
 
 _IN_MEMORY = ("memory", "sparse")
@@ -50,8 +50,7 @@ class Store:
     factual: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.chunk_size, Integral) or self.chunk_size < 1:
-            raise ValueError(f"chunk_size is a whole number from 1 up, got {self.chunk_size!r}.")
+        refuse_count("chunk_size", self.chunk_size)
         if not isinstance(self.where, str | Path):
             raise TypeError(
                 f"a store is 'memory', 'sparse' or the path of a zarr store, got {self.where!r}."

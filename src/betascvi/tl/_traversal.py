@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from betascvi._whole_numbers import is_whole, refuse_count
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
 from betascvi.model._predictive import argument_is_normal, output_names, predictive
 from betascvi.tl._encoded import Encoded, encode
 from betascvi.tl._traversal_path import Path, paths_along
 from betascvi.tl._traversal_sets import members_of, refuse_sets, scores_of
-from betascvi.tl._traversal_start import is_whole, start_of
+from betascvi.tl._traversal_start import start_of
 
 _INTERVAL = (0.05, 0.95)
 
@@ -158,8 +159,7 @@ def _refuse(
         raise ValueError("no model was given.")
     if not isinstance(axis, str) and not is_whole(axis):
         raise ValueError(f"axis is a number from 0, or a name, got {axis!r}.")
-    if not is_whole(n_steps) or n_steps < 2:
-        raise ValueError(f"n_steps is 2 at least, got {n_steps!r}.")
+    refuse_count("n_steps", n_steps, least=2)
     if not _is_span(span):
         raise ValueError(f"span is a lower and a higher number, got {span!r}; try (-3, 3).")
     if len(models) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from betascvi._errors import UnknownFactorError
+from betascvi._whole_numbers import is_whole
 
 _MOST_CELLS = 200
 _MOST_NAMED = 12
@@ -35,11 +36,6 @@ def start_of(adata: AnnData, at: Any, rng: np.random.Generator) -> tuple[np.ndar
     if len(rows) > _MOST_CELLS:
         rows = np.sort(rng.choice(rows, _MOST_CELLS, replace=False))
     return rows, words
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is a whole number; True and False are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _position(adata: AnnData, at: Any) -> int:
