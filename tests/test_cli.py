@@ -22,7 +22,7 @@ def test_help_loads_no_torch() -> None:
     assert done.stdout.splitlines()[-1] == "False False"
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "score", "sweep"])
+@pytest.mark.parametrize("command", ["demo", "fit", "score", "report", "sweep"])
 def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
@@ -51,7 +51,13 @@ def test_fit_writes_latents_model_scores_and_a_figure(
     assert status == 0
     assert latents.obsm["X_betascvi"].shape == (tiny_adata.n_obs, 3)
     assert list(latents.uns["betascvi"]["X_betascvi"]["axes"]) == ["free_1", "free_2", "free_3"]
-    assert {p.name for p in out.iterdir()} == {"latents.h5ad", "model", "axes.png", "settings.json"}
+    assert {p.name for p in out.iterdir()} == {
+        "latents.h5ad",
+        "model",
+        "axes.png",
+        "report.html",
+        "settings.json",
+    }
 
 
 def test_sweep_writes_runs_a_table_and_a_figure_and_goes_on_where_it_was(
@@ -135,3 +141,33 @@ def test_no_epochs_are_refused_before_anything_is_written(
         main(["fit", "in.h5ad", "--out", str(tmp_path / "run"), "--epochs", "0"])
 
     assert "whole number from 1 up, got '0'" in capsys.readouterr().err
+
+
+def test_report_makes_the_page_of_a_saved_fit(
+    tiny_adata: anndata.AnnData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_adata.write_h5ad(tmp_path / "in.h5ad")
+    cells, run, page = (str(tmp_path / name) for name in ("in.h5ad", "run", "page.html"))
+    main(["fit", cells, "--layer", "counts", "--epochs", "2", "--n-latent", "3", "--out", run])
+
+    status = main(["report", cells, "--model", f"{run}/model", "--out", page])
+
+    assert status == 0
+    assert f"wrote {page}" in capsys.readouterr().out
+    beside_the_fit = Path(f"{run}/report.html").read_text()
+    renamed = beside_the_fit.replace(">run<", ">page<").replace('"title":"run"', '"title":"page"')
+    assert Path(page).read_text() == renamed
+
+
+def test_report_says_which_folder_holds_no_model(
+    tiny_adata: anndata.AnnData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_adata.write_h5ad(tmp_path / "in.h5ad")
+
+    status = main(
+        ["report", str(tmp_path / "in.h5ad"), "--model", "nowhere", "--out", str(tmp_path / "p")]
+    )
+
+    assert status == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()

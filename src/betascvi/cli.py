@@ -25,13 +25,20 @@ example:
   betascvi fit atlas.h5ad --layer counts --batch-key batch --factors cell_type condition donor --out run/
 
 writes run/latents.h5ad (obs and the latent), run/model/ (BetaSCVI.load), run/scores.csv (on cells the
-model was not trained on) and run/axes.png.
+model was not trained on), run/axes.png and run/report.html, which a browser opens.
 """
 _SCORE = """
 example:
   betascvi score atlas.h5ad --key X_scVI --factors cell_type donor batch --out scores.csv
 
 Any embedding in obsm can be scored; nothing is trained.
+"""
+_REPORT = """
+example:
+  betascvi report atlas.h5ad --model run/model --out report.html
+
+One page to open in a browser: what each axis tells and the genes it moves, cells to colour and to walk from.
+Nothing in it is fetched from elsewhere. `betascvi fit` writes one, too.
 """
 _SWEEP = """
 example:
@@ -74,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="of simulation and fit (0)")
     _add_fit(_command(commands, "fit", "fit a model to the counts of an h5ad file", _FIT, _fit))
     _add_score(_command(commands, "score", "score an embedding of an h5ad file", _SCORE, _score))
+    report = "write a page about a fitted model and its cells"
+    _add_report(_command(commands, "report", report, _REPORT, _report))
     _add_sweep(_command(commands, "sweep", "fit objectives x betas x seeds", _SWEEP, _sweep))
     return parser
 
@@ -157,6 +166,17 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="(0)")
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("h5ad", type=Path, help="the cells the model was trained on, with counts")
+    parser.add_argument("--model", type=Path, required=True, help="folder of a saved BetaSCVI")
+    parser.add_argument(
+        "--factors", nargs="+", default=(), help="obs columns to read the axes by (the model's own)"
+    )
+    _add_kinds(parser)
+    parser.add_argument("--out", type=Path, required=True, help="html file to write")
+    parser.add_argument("--seed", type=int, default=0, help="(0)")
+
+
 def _demo(options: argparse.Namespace) -> None:
     from betascvi import datasets
     from betascvi.factors import Factor
@@ -174,7 +194,7 @@ def _demo(options: argparse.Namespace) -> None:
     )
     scores = fit_into(adata, settings, options.out, overwrite=True)
     _print_scores(scores)
-    print(f"\nwrote {options.out}/latents.h5ad, model/, scores.csv and axes.png")
+    print(f"\nwrote {options.out}/latents.h5ad, model/, scores.csv, axes.png and report.html")
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -218,6 +238,19 @@ def _score(options: argparse.Namespace) -> None:
     print(f"\nwrote {options.out}")
 
 
+def _report(options: argparse.Namespace) -> None:
+    import anndata
+
+    from betascvi.report import report_of_saved
+
+    adata = anndata.read_h5ad(options.h5ad)
+    scores = report_of_saved(
+        adata, options.model, _factors(options), options.out, seed=options.seed
+    )
+    _print_scores(scores)
+    print(f"\nwrote {options.out}")
+
+
 def _sweep(options: argparse.Namespace) -> None:
     import anndata
 
@@ -258,20 +291,9 @@ def _factors(options: argparse.Namespace) -> tuple[Factor, ...]:
 
 def _print_scores(scores: ScoreTable | None) -> None:
     if scores is None:
-        print("no factor was named (--factors), so nothing was scored.")
+        print("nothing was scored: no factor is named (--factors), or no cell was held out.")
         return
-    value, null = scores.matrix("value"), scores.matrix("null_mean")
-    cells = {
-        column: [
-            "-" if v != v else f"{v:.2f}" if n != n else f"{v:.2f} ({n:.2f})"
-            for v, n in zip(value[column], null[column], strict=True)
-        ]
-        for column in value
-    }
     print(
         "\nhow well the axes tell the factors, on held-out cells (in brackets: labels permuted)\n"
     )
-    print(type(value)(cells, index=value.index).to_string(index_names=False))
-    for row in scores.rows:
-        if row.reason:
-            print(f"not scored: {row.metric} {row.factor}: {row.reason}")
+    print(scores)

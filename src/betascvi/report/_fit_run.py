@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from anndata import AnnData
 
-from betascvi import _keys
 from betascvi._written_whole import Folder
 from betascvi.factors import Factor
 from betascvi.report._figure import draw_axes
+from betascvi.report._held_out import latents_of, score_held_out
+from betascvi.report._report_run import report_into
 
 if TYPE_CHECKING:
     from betascvi.model import BetaSCVI
@@ -44,18 +44,22 @@ def fit_into(
     """Fit, embed, score on cells that were not trained on, and write all of it into ``out``.
 
     Writes ``latents.h5ad`` (obs, latent, names of the axes), ``model/``, ``scores.csv``,
-    ``axes.png`` and ``settings.json``. Returns the scores; None where no factor was named.
+    ``axes.png``, ``report.html`` and ``settings.json``. Returns the scores; None where no factor was named.
     """
     place = Folder(out, overwrite, ("settings.json",), "folder of a fit", "--overwrite")
     with place.written_whole() as folder:
         model = _fit(adata, settings)
-        latents = _latents(model, adata)
-        scores = _score_held_out(latents, settings)
+        latents = latents_of(model, adata)
+        scores = score_held_out(latents, settings.factors, settings.budget, settings.seed)
         latents.write_h5ad(folder / "latents.h5ad")
         model.save(str(folder / "model"))
         if scores is not None:
             scores.to_frame().to_csv(folder / "scores.csv", index=False)
         draw_axes(latents, settings.factors).savefig(folder / "axes.png", dpi=150)
+        report_into(
+            model, adata, latents, settings.factors, folder / "report.html",
+            scores=scores, title=out.name, seed=settings.seed,
+        )  # fmt: skip
         (folder / "settings.json").write_text(_as_json(settings))
     return scores
 
@@ -81,35 +85,6 @@ def _fit(adata: AnnData, settings: FitSettings) -> BetaSCVI:
     model = BetaSCVI(adata, n_latent=settings.n_latent, objective=objective)
     model.train(max_epochs=settings.max_epochs)
     return model
-
-
-def _latents(model: BetaSCVI, adata: AnnData) -> AnnData:
-    from betascvi import tl
-
-    held_out = np.zeros(adata.n_obs, dtype=bool)
-    held_out[model.validation_indices] = True
-    latents = AnnData(obs=adata.obs.assign(held_out=held_out))
-    for column in [c for c in latents.obs if c.startswith("_")]:
-        del latents.obs[column]
-    tl.embed(model, adata)
-    latents.obsm[_keys.LATENT] = adata.obsm[_keys.LATENT]
-    latents.uns[_keys.UNS] = {_keys.LATENT: adata.uns[_keys.UNS][_keys.LATENT]}
-    return latents
-
-
-def _score_held_out(latents: AnnData, settings: FitSettings) -> ScoreTable | None:
-    from betascvi import tl
-
-    if not settings.factors:
-        return None
-    held_out = latents[latents.obs["held_out"].to_numpy()].copy()
-    return tl.score_disentanglement(
-        held_out,
-        key=_keys.LATENT,
-        factor_keys=list(settings.factors),
-        seed=settings.seed,
-        budget=settings.budget or tl.Budget(),
-    )
 
 
 def _as_json(settings: FitSettings) -> str:

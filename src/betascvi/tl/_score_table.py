@@ -71,5 +71,20 @@ class ScoreTable:
         )
         return square.reindex(index=name.unique(), columns=frame["factor"].unique())
 
+    def __str__(self) -> str:
+        value, null = self.matrix("value"), self.matrix("null_mean")
+        cells = {
+            column: [
+                "-" if v != v else f"{v:.2f}" if n != n else f"{v:.2f} ({n:.2f})"
+                for v, n in zip(value[column], null[column], strict=True)
+            ]
+            for column in value
+        }
+        lines = [type(value)(cells, index=value.index).to_string(index_names=False)]
+        failed = [row for row in self.rows if row.reason]
+        return "\n".join(
+            lines + [f"not scored: {row.metric} {row.factor}: {row.reason}" for row in failed]
+        )
+
 
 _NUMBERS = ("value", "low", "high", "null_mean", "null_high", "p_value", "ceiling")

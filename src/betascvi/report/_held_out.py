@@ -1,0 +1,59 @@
+"""Latents of a model, and scores of them on cells that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from anndata import AnnData
+
+from betascvi import _keys
+from betascvi.factors import Factor
+
+if TYPE_CHECKING:
+    from betascvi.model import BetaSCVI
+    from betascvi.tl import Budget, ScoreTable
+
+HELD_OUT = "held_out"
+
+
+def latents_of(model: BetaSCVI, adata: AnnData) -> AnnData:
+    """obs, the latent and the names of its axes.
+
+    ``obs["held_out"]`` tells the cells that were not trained on, where the model knows them.
+    """
+    from betascvi import tl
+    from betascvi.model._cells import digest_of_names, training_rows
+
+    latents = AnnData(obs=adata.obs.copy())
+    for column in [c for c in latents.obs if c.startswith("_")]:
+        del latents.obs[column]
+    trained = training_rows(model)
+    if trained is not None and digest_of_names(adata) == digest_of_names(model.adata):
+        latents.obs[HELD_OUT] = ~np.isin(np.arange(adata.n_obs), trained)
+    tl.embed(model, adata)
+    latents.obsm[_keys.LATENT] = adata.obsm[_keys.LATENT]
+    latents.uns[_keys.UNS] = {_keys.LATENT: adata.uns[_keys.UNS][_keys.LATENT]}
+    return latents
+
+
+def held_out_of(latents: AnnData) -> AnnData | None:
+    """The cells that were not trained on; None where there are none, or nobody knows them."""
+    if HELD_OUT not in latents.obs or not latents.obs[HELD_OUT].any():
+        return None
+    return latents[latents.obs[HELD_OUT].to_numpy()].copy()
+
+
+def score_held_out(
+    latents: AnnData, factors: Sequence[str | Factor], budget: Budget | None, seed: int
+) -> ScoreTable | None:
+    """Scores on the cells that were not trained on; None where there is no such cell or no factor."""
+    from betascvi import tl
+
+    held_out = held_out_of(latents)
+    if not factors or held_out is None:
+        return None
+    return tl.score_disentanglement(
+        held_out, _keys.LATENT, list(factors), seed=seed, budget=budget or tl.Budget()
+    )
