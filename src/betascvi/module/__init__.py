@@ -10,6 +10,7 @@ from betascvi.module._decoders import JointDecoder
 from betascvi.module._direct_pass import DirectPass, MinibatchFigures, direct_pass
 from betascvi.module._dispersion import start_dispersion
 from betascvi.module._history import REPORT_SUFFIX
+from betascvi.module._inference_gaps import Bounds, inference_gaps
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
 from betascvi.module._vae import BetaVAEModule
 
@@ -22,6 +23,7 @@ __all__ = [
     "BetaVAEModule",
     "BlockPrior",
     "Blocks",
+    "Bounds",
     "Decoded",
     "DirectPass",
     "JointDecoder",
@@ -31,5 +33,6 @@ __all__ = [
     "Profiles",
     "check_decoder",
     "direct_pass",
+    "inference_gaps",
     "start_dispersion",
 ]

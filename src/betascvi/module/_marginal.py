@@ -34,7 +34,6 @@ def marginal_ll(
 
     with the prior of cells whose labels nobody knows: under blocks a mixture.
     """
-    prior = _standard_normal if module.anchored is None else module.anchored.log_density
     log_weights: list[Tensor] = []
     while sum(map(len, log_weights)) < n_mc_samples:
         k = min(n_mc_samples_per_pass, n_mc_samples - sum(map(len, log_weights)))
@@ -44,12 +43,15 @@ def marginal_ll(
             **module._get_generative_input(tensors, encoded), as_distribution=False
         )[DECODED_KEY]
         z, x = encoded[MODULE_KEYS.Z_KEY], tensors[REGISTRY_KEYS.X_KEY]
-        log_w = prior(z) - log_density(encoded[MODULE_KEYS.QZ_KEY], z)
+        log_w = log_prior(module, z) - log_density(encoded[MODULE_KEYS.QZ_KEY], z)
         log_w = log_w - module.likelihood.negative_log_likelihood(x, decoded)
         log_weights.append(log_w.reshape(-1, len(z[0]) if z.dim() == 3 else len(z)))
     evidence = torch.logsumexp(torch.cat(log_weights), 0) - math.log(n_mc_samples)
     return float(evidence.mean()) if return_mean else evidence.cpu()
 
 
-def _standard_normal(z: Tensor) -> Tensor:
+def log_prior(module: BetaVAEModule, z: Tensor) -> Tensor:
+    """Log density of positions under the prior of cells whose labels nobody knows."""
+    if module.anchored is not None:
+        return module.anchored.log_density(z)
     return -0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)

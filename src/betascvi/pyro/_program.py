@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
-from anndata import AnnData
 from scvi import REGISTRY_KEYS
-from scvi.data._utils import _get_adata_minify_type
 from scvi.module._constants import MODULE_KEYS
 from torch import Tensor
 from torch.nn import functional
 
 from betascvi.model import BetaSCVI
+from betascvi.model._minibatch import Tensors
 from betascvi.module import DECODED_KEY, BetaVAEModule, Blocks, Decoded
 
-Tensors = dict[str, Tensor]
 Program = Callable[[Tensors], Any]
 
 
@@ -71,23 +69,6 @@ def program(model: BetaSCVI) -> tuple[Program, Program]:
             return pyro.sample("z", dist.Normal(qz.loc, qz.scale).to_event(1))
 
     return generative, guide
-
-
-def tensors_of(
-    model: BetaSCVI, adata: AnnData | None = None, indices: Sequence[int] | None = None
-) -> Tensors:
-    """Counts and covariates of these cells as one minibatch, on the model's device."""
-    adata = model._validate_anndata(adata)
-    if _get_adata_minify_type(adata) is not None:
-        raise ValueError(
-            "the counts of these cells were taken out (minify_adata), and the program needs them; "
-            "load the model with adata= the full AnnData."
-        )
-    cells = list(range(adata.n_obs)) if indices is None else list(indices)
-    if not cells:
-        raise ValueError("indices is empty; name at least one cell.")
-    loader = model._make_data_loader(adata=adata, indices=cells, batch_size=len(cells))
-    return {name: value.to(model.device) for name, value in next(iter(loader)).items()}
 
 
 def _prior(module: BetaVAEModule, x: Tensor) -> dist.TorchDistribution:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from betascvi.tl._diagnose import diagnose
     from betascvi.tl._embed import embed
     from betascvi.tl._group_effects import GroupStatistics
+    from betascvi.tl._inference_gaps import InferenceGaps, inference_gaps
     from betascvi.tl._stability import Stability, stability
     from betascvi.tl._store import Store
     from betascvi.tl._traversal import Traversal, traverse
@@ -33,6 +34,7 @@ _OF_MODELS = {
     "Correction": "_correction",
     "Counterfactual": "_counterfactual_record",
     "GroupStatistics": "_group_effects",
+    "InferenceGaps": "_inference_gaps",
     "Store": "_store",
     "Traversal": "_traversal",
     "correct_batch": "_correction",
@@ -42,6 +44,7 @@ _OF_MODELS = {
     "attribute_genes": "_attribution",
     "diagnose": "_diagnose",
     "embed": "_embed",
+    "inference_gaps": "_inference_gaps",
     "stability": "_stability",
 }
 
@@ -54,6 +57,7 @@ __all__ = [
     "Duplicate",
     "GenePrograms",
     "GroupStatistics",
+    "InferenceGaps",
     "Leak",
     "Leakage",
     "Probing",
@@ -69,6 +73,7 @@ __all__ = [
     "counterfactual",
     "diagnose",
     "embed",
+    "inference_gaps",
     "leakage",
     "overlap",
     "rate_distortion",
