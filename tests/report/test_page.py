@@ -10,6 +10,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
+import scanpy as sc
 
 from betascvi import BetaSCVI, Factor
 from betascvi.report import _page_axes, _page_cells, report_into, report_of_saved
@@ -249,6 +250,24 @@ def test_a_large_data_set_is_sampled_and_a_block_of_many_levels_is_not_walked(
     assert any(note.startswith("batch has too many levels") for note in data["notes"])
     assert {len(one["values"]) for one in data["cells"]["coordinates"]} == {100}
     assert "100 of 400 cells are drawn" in browser.dom(tmp_path / "page.html")
+
+
+def test_a_model_of_an_embedding_shows_expected_values(
+    browser: Browser, cells: anndata.AnnData, tmp_path: Path
+) -> None:
+    adata = cells.copy()
+    adata.X = np.log1p(adata.layers["counts"].toarray())
+    sc.pp.pca(adata, n_comps=6)
+    BetaSCVI.setup_anndata(adata, obsm_key="X_pca")
+    model = BetaSCVI(adata, n_latent=2)
+    model.train(max_epochs=3, enable_progress_bar=False)
+
+    report_into(model, adata, latents_of(model, adata), [], tmp_path / "page.html")
+
+    dom = browser.dom(tmp_path / "page.html")
+    assert 'data-ready="yes"' in dom
+    assert "follow most, expected values:" in dom
+    assert "<dd>normal, of an embedding</dd>" in dom
 
 
 def test_notes_name_factors_that_cannot_be_told_apart(

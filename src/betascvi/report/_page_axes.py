@@ -113,6 +113,6 @@ def _walk(record: Traversal, extent: list[float] | None) -> dict[str, Any]:
         "genes": [str(gene) for gene in top.index],
         "effects": numbers(top["effect"].to_numpy(), 2),
         "expression": [numbers(row) for row in record.expression[:, places]],
-        "unit": "expected counts per 10,000" if record.is_counts else "expected value",
+        "is_counts": record.is_counts,
         "n_cells": record.n_cells,
     }

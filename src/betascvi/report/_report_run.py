@@ -89,7 +89,7 @@ def report_into(
 
 def _facts(model: BetaSCVI, adata: AnnData, programs: GenePrograms) -> Iterator[tuple[str, str]]:
     from betascvi import __version__
-    from betascvi.tl._own_settings import argument_of
+    from betascvi.tl._own_settings import argument_of, is_embedding
 
     alive = int((~programs.is_vanished).sum())
     yield "cells", f"{adata.n_obs:,}"
@@ -97,7 +97,8 @@ def _facts(model: BetaSCVI, adata: AnnData, programs: GenePrograms) -> Iterator[
     yield "axes", f"{len(programs.axes)}, {alive} of them alive"
     yield "blocks", ", ".join(name for name in model.blocks if name != "free") or "none"
     yield "objective", str(argument_of(model, "objective"))
-    yield "likelihood", str(argument_of(model, "gene_likelihood"))
+    of_pca = "normal, of an embedding" if is_embedding(model) else None
+    yield "likelihood", of_pca or str(argument_of(model, "gene_likelihood"))
     if model.history:
         yield "epochs", str(max(len(column) for column in model.history.values()))
     yield "betascvi", __version__
