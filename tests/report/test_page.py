@@ -253,16 +253,15 @@ def test_a_large_data_set_is_sampled_and_a_block_of_many_levels_is_not_walked(
 
 
 def test_a_model_of_an_embedding_shows_expected_values(
-    browser: Browser, cells: anndata.AnnData, tmp_path: Path
+    browser: Browser, tiny_adata: anndata.AnnData, tmp_path: Path
 ) -> None:
-    adata = cells.copy()
-    adata.X = np.log1p(adata.layers["counts"].toarray())
-    sc.pp.pca(adata, n_comps=6)
-    BetaSCVI.setup_anndata(adata, obsm_key="X_pca")
-    model = BetaSCVI(adata, n_latent=2)
+    tiny_adata.X = np.log1p(tiny_adata.layers["counts"].toarray())
+    sc.pp.pca(tiny_adata, n_comps=6)
+    BetaSCVI.setup_anndata(tiny_adata, obsm_key="X_pca")
+    model = BetaSCVI(tiny_adata, n_latent=2)
     model.train(max_epochs=3, enable_progress_bar=False)
 
-    report_into(model, adata, latents_of(model, adata), [], tmp_path / "page.html")
+    report_into(model, tiny_adata, latents_of(model, tiny_adata), [], tmp_path / "page.html")
 
     dom = browser.dom(tmp_path / "page.html")
     assert 'data-ready="yes"' in dom
