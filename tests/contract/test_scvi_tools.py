@@ -33,6 +33,7 @@ INHERITED = {
     "scvi.model.SCVI._get_init_params",
     "scvi.model.SCVI._get_most_recent_anndata_manager",
     "scvi.model.SCVI._get_setup_method_args",
+    "scvi.model.SCVI._make_data_loader",
     "scvi.module.VAE._get_generative_input",
     "scvi.module.VAE._get_inference_input",
     "scvi.module.VAE._regular_inference",
