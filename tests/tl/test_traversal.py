@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -132,6 +133,29 @@ def test_a_circle_comes_back_to_where_it_began(
     assert found.kind == "circle"
     np.testing.assert_allclose(found.expression[0], found.expression[-1], rtol=1e-3)
     assert (found.effects["effect"] >= 0).all()
+
+
+def test_memory_does_not_grow_with_the_steps_and_each_gene_keeps_its_own_ends(
+    model: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(f"l{k}" for k in range(40))
+    spots = np.random.default_rng(0).normal(size=(40, 2))
+    with_block(monkeypatch, block("categorical", anchors=spots, levels=names))
+
+    tracemalloc.start()
+    try:
+        found = bs.tl.traverse(model, model.adata, "dose")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    n_steps, one_step = 4 * 39 + 1, 200 * 60 * 8
+    assert found.expression.shape == (n_steps, 60)
+    assert peak < 0.2 * n_steps * one_step
+    curves = pd.DataFrame(found.expression, columns=list(found.genes))
+    labels = pd.Series([w or f"{s:.2f}" for w, s in zip(found.labels, found.steps, strict=True)])
+    assert list(found.effects["to"]) == list(labels[curves.idxmax()[found.effects.index]])
+    assert list(found.effects["from"]) == list(labels[curves.idxmin()[found.effects.index]])
 
 
 def test_gene_sets_are_scored_at_every_step(model: BetaSCVI) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _N_GENES = 12
 _N_STEPS = 25
-_MOST_LEVELS = 12
-"""Of a block that the page walks through: every two levels take four steps of all cells and genes."""
+_MOST_LEVELS = 40
+"""Of a block that the page walks through; four steps lie between two levels."""
 
 
 def axes_of(

@@ -141,12 +141,12 @@ def traverse(
     encoded = [encode(one, adata, rows) for one in models]
     genes, is_counts = _genes_of(encoded), not _is_gaussian(models[0])
     sets = None if gene_sets is None else members_of(gene_sets, genes, is_counts=is_counts)
-    curves = np.stack([_curves(e, p) for e, p in zip(encoded, paths, strict=True)])
-    mean = curves.mean((0, 2))  # (steps, genes) of (models, steps, cells, genes)
+    walks = list(zip(encoded, paths, strict=True))
+    mean = np.mean([_mean_curves(one, path) for one, path in walks], axis=0)
     path = paths[0]
     return Traversal(
         path.name, path.kind, path.steps, path.labels, mean, tuple(genes),
-        _effects(curves, mean, path, genes, is_logged=is_counts),
+        _effects(walks, mean, genes, is_logged=is_counts),
         None if sets is None else scores_of(mean, genes, sets, seed),
         words, len(rows), len(models), path.is_factor, is_counts,
     )  # fmt: skip
@@ -211,26 +211,50 @@ def _trained_on(encoded: Encoded) -> list[str]:
     return encoded.genes if own is None else output_names(encoded.model, own.var_names)
 
 
-def _curves(encoded: Encoded, path: Path) -> np.ndarray:
-    """(steps, cells, genes) expected counts per 10,000, or values of a Gaussian model."""
+def _mean_curves(encoded: Encoded, path: Path) -> np.ndarray:
+    """(steps, genes) mean over cells of expected counts per 10,000, or values of a Gaussian model."""
+    return np.stack([_expected(encoded, path, step).mean(0) for step in range(len(path.steps))])
+
+
+def _expected(encoded: Encoded, path: Path, step: int) -> np.ndarray:
+    """(cells, genes) at one step."""
     sizes = np.full(len(encoded.mean), 1e4)
-    covariates = encoded.cells.covariates
-    return np.stack([
-        predictive(encoded.model, path.at(encoded.mean, step), sizes, covariates).mean
-        for step in range(len(path.steps))
-    ])  # fmt: skip
+    z = path.at(encoded.mean, step)
+    return predictive(encoded.model, z, sizes, encoded.cells.covariates).mean
+
+
+def _expected_at(encoded: Encoded, path: Path, steps: np.ndarray) -> np.ndarray:
+    """(cells, genes) each gene at a step of its own; one step of cells in memory at a time."""
+    found = np.empty((len(encoded.mean), len(steps)))
+    for step in np.unique(steps):
+        genes = steps == step
+        found[:, genes] = _expected(encoded, path, step)[:, genes]
+    return found
+
+
+def _ends(path: Path, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(genes,) steps that the effect of each gene is between."""
+    n_steps, n_genes = mean.shape
+    if path.kind == "line" or (path.kind == "levels" and path.steps[-1] == 1.0):
+        return np.zeros(n_genes, dtype=int), np.full(n_genes, n_steps - 1)
+    return mean.argmin(0), mean.argmax(0)
 
 
 def _effects(
-    curves: np.ndarray, mean: np.ndarray, path: Path, genes: Sequence[str], *, is_logged: bool
+    walks: Sequence[tuple[Encoded, Path]],
+    mean: np.ndarray,
+    genes: Sequence[str],
+    *,
+    is_logged: bool,
 ) -> pd.DataFrame:
-    scaled = np.log2(1.0 + np.maximum(curves, 0.0)) if is_logged else curves
-    every = np.arange(len(genes))
-    if path.kind == "line" or (path.kind == "levels" and path.steps[-1] == 1.0):
-        low, high = np.zeros(len(genes), dtype=int), np.full(len(genes), len(path.steps) - 1)
-    else:
-        low, high = mean.argmin(0), mean.argmax(0)
-    effect = scaled[:, high, :, every] - scaled[:, low, :, every]  # (genes, models, cells)
+    path = walks[0][1]
+    low, high = _ends(path, mean)
+
+    def scaled(steps: np.ndarray) -> np.ndarray:
+        x = np.stack([_expected_at(*walk, steps) for walk in walks], axis=0)
+        return np.log2(1.0 + np.maximum(x, 0.0)) if is_logged else x
+
+    effect = (scaled(high) - scaled(low)).transpose(2, 0, 1)  # (genes, models, cells)
     of_models = effect.mean(2)
     ends = np.quantile(effect.reshape(len(genes), -1), _INTERVAL, axis=1)
     labels = [label or f"{s:.2f}" for label, s in zip(path.labels, path.steps, strict=True)]
