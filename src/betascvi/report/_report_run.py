@@ -72,12 +72,12 @@ def report_into(
     named = as_factors(factors)
     programs = tl.attribute_genes(model, seed=seed)
     held_out = held_out_of(latents)
-    read = latents if held_out is None else held_out
+    read, which = (latents, "") if held_out is None else (held_out, " that were not trained on")
     data = {
         "title": title,
         "facts": list(_facts(model, adata, programs)),
         "notes": list(_notes(model, latents, named, programs)),
-        "read_on": f"{read.n_obs:,} cells {'' if held_out is None else 'that were not trained on'}",
+        "read_on": f"{read.n_obs:,} cells{which}",
         "factors": [factor.name for factor in named],
         "axes": axes_of(model, programs, read, named),
         "walks": walks_of(model, adata, programs, latents, seed),
