@@ -253,12 +253,15 @@ def floor(split: Split, seed: int, _epochs: int) -> Predicted:
 
 METHODS: dict[str, Method] = {
     "ours (anchored)": ours_anchored,
+    "ours (anchored), drawn, calibrated": partial(ours_anchored, effect="joint", by="group"),
     "ours (anchored), carried": partial(ours_anchored, output="carried"),
     "ours (anchored), calibrated": partial(_calibrated, effect="joint"),
     "ours (linear)": partial(ours_anchored, effect="linear"),
+    "ours (linear), drawn, calibrated": partial(ours_anchored, effect="linear", by="group"),
     "ours (linear), carried": partial(ours_anchored, effect="linear", output="carried"),
     "ours (linear), calibrated": partial(_calibrated, effect="linear"),
     "ours (added)": partial(ours_anchored, effect="added"),
+    "ours (added), drawn, calibrated": partial(ours_anchored, effect="added", by="group"),
     "ours (added), carried": partial(ours_anchored, effect="added", output="carried"),
     "ours (added), calibrated": partial(_calibrated, effect="added"),
     "ours (covariate)": ours_covariate,

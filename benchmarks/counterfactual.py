@@ -7,16 +7,22 @@ which Jensen's inequality holds low. On the simulated atlas the exact counterfac
 correlation of the change of log expression per cell, its error against that of a model trained
 with the held-out cells, and the coverage of nominal 90 % intervals of group log-fold changes.
 
-Rows named ``..., carried`` are the same fitted model as the row above, with the counts of the
-control cells carried over (``output="carried"``), where the others draw from the predictive
-likelihood; ``..., calibrated`` are those, with what the model misses of the groups that training
-saw in both conditions (``calibrate_by="group"``). The second table pairs each of our rows with the best baseline of that score, split by
+Rows of one fitted model, by where the counts come from:
+
+- ``ours (...)``: drawn from the predictive likelihood, as those of scvi-tools' models are;
+- ``..., drawn, calibrated``: the same, with what the model misses of the groups that training saw
+  in both conditions (``calibrate_by="group"``);
+- ``..., carried``: the counts of the control cells themselves, carried over (``output="carried"``);
+- ``..., calibrated``: carried over, and calibrated.
+
+The second table pairs each of our rows with the best baseline of that score, split by
 split; a baseline is any method without a model, whose best may be another one for each score.
 ``shifts weighted by the answer`` reads the held-out cells: the sum of the seen groups' shifts that is
 nearest to them, to tell what a method misses from what the groups that were seen do not hold.
 
-Without ``--methods`` a data set has our rows of the effects that ``DATA_SETS`` names for it, carried
-and calibrated, three seeds; models of scvi-tools have two, methods without training one. Drawn counts of ours and scVI's carried ones are variants, run when asked for.
+Without ``--methods`` a data set has our rows of the effects that ``DATA_SETS`` names for it, three
+seeds; models of scvi-tools have two, methods without training one. scVI's carried counts are a
+variant, run when asked for.
 
 Each run (data set, split, method, seed) is a small file under ``.benchmark_runs``, so a run that
 was stopped goes on where it was. ``--quick``: one split, one seed, few epochs, nothing kept.
@@ -48,7 +54,7 @@ from benchmarks._record import RUNS, keep, recall, write
 from betascvi.datasets import counterfactual_truth
 
 PEERS = ("scVI latent shift (scGen's arithmetic)", "scVI transform_batch", "scANVI transform_batch")
-WAYS = ("carried", "calibrated")
+WAYS = ("", ", drawn, calibrated", ", carried", ", calibrated")
 BASELINES = ("no change", "mean shift", "nearest-type shift", "PCA + shift")
 FLOOR = "split-half floor"
 UNTRAINED = (*BASELINES, "shifts weighted by the answer", FLOOR)
@@ -155,7 +161,7 @@ def once(name: str, split: Split, method: str, seed: int, options: Any) -> dict[
 
 def rows_of(name: str) -> list[str]:
     """Methods of the full command on a data set."""
-    ours = [f"ours ({e}), {how}" for e in DATA_SETS[name].effects for how in WAYS]
+    ours = [f"ours ({e}){how}" for e in DATA_SETS[name].effects for how in WAYS]
     return [m for m in METHODS if m in (*ours, *UNTRAINED, *PEERS)]
 
 
