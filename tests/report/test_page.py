@@ -222,6 +222,7 @@ def test_a_saved_model_is_read_by_its_own_factors(
 ) -> None:
     model.save(str(tmp_path / "run"))
     others = cells[::-1].copy()  # nobody knows which of these were trained on
+    others.obs["held_out"] = True  # a column of the user's own tells nothing about it
 
     scores = report_of_saved(others, tmp_path / "run", (), tmp_path / "page.html")
 
@@ -243,9 +244,12 @@ def test_a_large_data_set_is_sampled_and_a_block_of_many_levels_is_not_walked(
     monkeypatch.setattr(_page_cells, "_MOST_CELLS", 100)
     monkeypatch.setattr(_page_axes, "_MOST_LEVELS", 2)
 
-    report_into(model, cells, latents_of(model, cells), ["batch"], tmp_path / "page.html")
+    out = tmp_path / "page.html"
+    report_into(model, cells, latents_of(model, cells), ["batch"], out, title="{{data}}")
 
-    data = data_of(tmp_path / "page.html")
+    data = data_of(out)
+    assert data["title"] == "{{data}}"
+    assert "<h1>{{data}}</h1>" in out.read_text()
     assert "batch" not in [walk["name"] for walk in data["walks"]]
     assert any(note.startswith("batch has too many levels") for note in data["notes"])
     assert {len(one["values"]) for one in data["cells"]["coordinates"]} == {100}

@@ -59,7 +59,7 @@ def _refined(
     """The Gaussian of each cell with the highest bound; the steps get smaller towards the end."""
     loc, log_scale = (t.detach().clone().requires_grad_() for t in (qz.loc, qz.scale.log()))
     optimizer = torch.optim.Adam([loc, log_scale], lr=_LEARNING_RATE)
-    slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(n_steps, 1))
+    slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     for _ in range(n_steps):
         q = Normal(loc, log_scale.exp())
         draws = [

@@ -44,7 +44,8 @@ def fit_into(
     """Fit, embed, score on cells that were not trained on, and write all of it into ``out``.
 
     Writes ``latents.h5ad`` (obs, latent, names of the axes), ``model/``, ``scores.csv``,
-    ``axes.png``, ``report.html`` and ``settings.json``. Returns the scores; None where no factor was named.
+    ``axes.png``, ``report.html`` and ``settings.json``. Returns the scores; None where no factor
+    was named.
     """
     place = Folder(out, overwrite, ("settings.json",), "folder of a fit", "--overwrite")
     with place.written_whole() as folder:

@@ -21,13 +21,14 @@ HELD_OUT = "held_out"
 def latents_of(model: BetaSCVI, adata: AnnData) -> AnnData:
     """obs, the latent and the names of its axes.
 
-    ``obs["held_out"]`` tells the cells that were not trained on, where the model knows them.
+    ``obs["held_out"]`` tells the cells that were not trained on, where the model knows them; a
+    column of that name that was there is left out, as nobody vouches for it.
     """
     from betascvi import tl
     from betascvi.model._cells import digest_of_names, training_rows
 
     latents = AnnData(obs=adata.obs.copy())
-    for column in [c for c in latents.obs if c.startswith("_")]:
+    for column in [c for c in latents.obs if c == HELD_OUT or c.startswith("_")]:
         del latents.obs[column]
     trained = training_rows(model)
     if trained is not None and digest_of_names(adata) == digest_of_names(model.adata):

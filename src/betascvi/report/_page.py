@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -22,11 +23,11 @@ def write_page(data: Mapping[str, Any], training: str, out: Path) -> None:
     parts = {
         "title": escape(str(data["title"])),
         "training": training,
-        # last, so that nothing in it is taken for a place to fill
         "data": as_json.replace("<", "\\u003c"),  # no gene or label can end the script
     }
-    page = _TEMPLATE.read_text(encoding="utf-8")
-    for name, text in parts.items():
-        page = page.replace(f"{{{{{name}}}}}", text)
+    # in one pass, so that nothing that was filled in is taken for a place to fill
+    page = re.sub(
+        r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _TEMPLATE.read_text(encoding="utf-8")
+    )
     with file_written_whole(out) as draft:
         draft.write_text(page, encoding="utf-8")

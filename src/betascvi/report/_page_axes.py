@@ -54,7 +54,8 @@ def walks_of(
 
     free, z = _positions(model.blocks["free"]), latents.obsm[_keys.LATENT]
     living = [k for k in programs.order if k in free and not programs.is_vanished[k]]
-    walked = [name for name in _blocks(model) if name not in not_walked(model)]
+    left = not_walked(model)
+    walked = [name for name in _blocks(model) if name not in left]
     asked: dict[str, list[float] | None] = dict.fromkeys(walked)
     asked |= {programs.axes[k]: _extent(z[:, k]) for k in living}
     return [
