@@ -161,6 +161,14 @@ def test_bad_input_is_refused(
         bs.tl.correct_batch(conditioned, conditioned.adata, **arguments)
 
 
+def test_columns_of_the_host_are_not_offered(conditioned: BetaSCVI) -> None:
+    with pytest.raises(UnknownFactorError) as raised:
+        bs.tl.correct_batch(conditioned, conditioned.adata, factor="scvi_labels")
+
+    assert "_scvi" in " ".join(conditioned.adata.obs)
+    assert "_scvi" not in str(raised.value)
+
+
 def test_a_batch_key_of_another_name_is_offered(atlas: AnnData) -> None:
     adata = atlas.copy()
     adata.obs = adata.obs.rename(columns={"batch": "plate"})

@@ -34,13 +34,14 @@ def handle_or_column(model: BetaSCVI, adata: AnnData, factor: str) -> Handle | N
         )
     if factor in labels_registered(model):
         return handle_on(model, factor)  # refuses, and says what would give one
-    known = [*handles_of(model), *map(str, adata.obs.columns)]
+    columns = [str(name) for name in adata.obs if not str(name).startswith("_scvi")]
+    known = [*handles_of(model), *columns]
     close = get_close_matches(str(factor), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     raise UnknownFactorError(
         f"{factor!r} is no factor of this model and no column of adata.obs{hint} The model can move "
         f"{list(handles_of(model)) or 'nothing'}; any column of labels can be given besides: "
-        f"{[str(name) for name in adata.obs][:20]}."
+        f"{columns[:20]}."
     )
 
 
