@@ -220,7 +220,7 @@ def kept(
         return dict(json.loads((folder / "row.json").read_text()))
     adata = cells_of(name, quick=quick)
     source = DATA[name]
-    before, start, worked = _record.memory("VmRSS"), time.perf_counter(), time.process_time()
+    start, worked = time.perf_counter(), time.process_time()
     found = embed(adata, seed, epochs)
     seconds, worked = time.perf_counter() - start, time.process_time() - worked
     labels = adata.obs[list(source.labels)].apply(lambda c: c.astype("category"))
@@ -229,7 +229,6 @@ def kept(
         "epochs": epochs, **scores_of(found.z.astype(np.float64), labels),
         "held_out_nll": found.held_out_nll, "seconds": seconds, "processor_seconds": worked,
         "peak_mb": _record.memory() if alone else None,
-        "peak_over_start_mb": _record.memory() - before if alone else None,
         **found.about,
         "scored_by": "drvi-py" if HAS_DRVI else "betascvi",
     }  # fmt: skip
@@ -337,7 +336,7 @@ def against(frame: pd.DataFrame, peer: str = "DRVI", score: str = "LMS-SMI") -> 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and spread over seeds."""
     shown = [*SCORES, "DCI-D", "DCI-C", "MIG", "held_out_nll", "seconds", "processor_seconds", "peak_mb",
-             "peak_over_start_mb", "axes_alive", "copies", "LMS-SMI merged", "programs_matched", "program_r", "markers_matched",
+             "axes_alive", "copies", "LMS-SMI merged", "programs_matched", "program_r", "markers_matched",
              "marker_r"]  # fmt: skip
     shown = [name for name in shown if name in frame]
     grouped = frame.groupby(["data", "method", "epochs"], sort=False)
