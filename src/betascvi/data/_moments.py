@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 _MOST_CELLS = 20_000
 _LOG_DISPERSIONS = (-5.0, 5.0)
 

@@ -21,7 +21,7 @@ from betascvi.likelihoods import SparseRows
 Minibatch = dict[str, Any]
 """Registry key -> tensor of the cells in it; the counts are :class:`SparseRows`."""
 
-_CELLS_AT_ONCE = 8192
+_CELLS_AT_ONCE = 256
 _FULLEST = 0.6
 """Above this share of non-zeros, compressed rows cost more than they save."""
 
