@@ -50,6 +50,7 @@ import betascvi as bs
 from benchmarks._counterfactual_methods import METHODS, PeerMissingError, Predicted
 from benchmarks._counterfactual_scores import all_scores, log_per_10k
 from benchmarks._counterfactual_sets import DATA_SETS, Split, splits_of
+from benchmarks._paired import interval_of_mean
 from benchmarks._record import RUNS, keep, recall, write
 from betascvi.datasets import counterfactual_truth
 
@@ -208,7 +209,7 @@ def gains_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
             best = max(there, key=lambda m: splits.loc[m, score].mean())
             gain = (splits.loc[method, score] - splits.loc[best, score]).dropna()
             each = (runs.loc[method, score] - splits.loc[best, score]).dropna()
-            low, high = _interval_of_mean([g.to_numpy() for _, g in each.groupby(level=0)])
+            low, high = interval_of_mean([g.to_numpy() for _, g in each.groupby(level=0)])
             to_floor = splits.loc[FLOOR, score] - splits.loc[best, score]
             found.append({
                 "data": name, "method": method, "score": score, "best baseline": best,
@@ -216,17 +217,6 @@ def gains_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
                 "of the way": gain.mean() / to_floor[gain.index].mean(),
             })  # fmt: skip
     return pd.DataFrame(found).round(3)
-
-
-def _interval_of_mean(of_splits: list[np.ndarray], n: int = 2000) -> tuple[float, float]:
-    """95 % of the means over splits drawn anew, and seeds drawn anew within them."""
-    rng = np.random.default_rng(0)
-    drawn = [
-        np.mean([rng.choice(of_splits[i], len(of_splits[i])).mean() for i in chosen])
-        for chosen in rng.integers(len(of_splits), size=(n, len(of_splits)))
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def all_rows(epochs: int) -> list[dict[str, Any]]:
