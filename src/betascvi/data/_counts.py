@@ -16,7 +16,7 @@ from betascvi._errors import CountsError
 
 logger = logging.getLogger(__name__)
 
-_ROWS_PER_CHUNK = 1024
+_ROWS_PER_CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
