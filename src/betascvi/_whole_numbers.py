@@ -11,7 +11,9 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def refuse_count(name: str, value: Any, *, least: int = 1) -> None:
+def refuse_count(name: str, value: Any, *, least: int = 1, hint: str = "") -> None:
     """Refuse what is not a whole number, or too small a one."""
     if not is_whole(value) or value < least:
-        raise ValueError(f"{name} is a whole number from {least} up, got {value!r}.")
+        raise ValueError(
+            f"{name} is a whole number from {least} up, got {value!r}. {hint}".rstrip()
+        )

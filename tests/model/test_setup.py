@@ -230,7 +230,7 @@ def test_every_argument_of_the_constructor_is_described() -> None:
         ({"gene_likelihood": "binomial"}, "gene_likelihood"),
         ({"dispersion": "genes"}, "dispersion"),
         ({"batch_representation": "onehot"}, "batch_representation"),
-        ({"n_latent": 0}, "n_latent"),
+        ({"n_latent": 0}, "n_latent is a whole number from 1 up, got 0. It counts the free axes"),
         ({"objective": "no_such"}, "objective"),
     ],
     ids=str,

@@ -39,7 +39,9 @@ def _refuse_unsupported(arguments: Mapping[str, Any]) -> None:
     for name, known in (("latent_distribution", ["normal"]), ("gene_likelihood", [*LIKELIHOODS])):
         if arguments[name] not in known:
             raise ValueError(f"{name} is one of {known}, got {arguments[name]!r}.")
-    for name in ("n_latent", "n_hidden", "n_layers"):
+    free = "It counts the free axes; the blocks of anchors come on top."
+    refuse_count("n_latent", arguments["n_latent"], hint=free)
+    for name in ("n_hidden", "n_layers"):
         refuse_count(name, arguments[name])
 
 
