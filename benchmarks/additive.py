@@ -22,7 +22,8 @@ import pandas as pd
 import betascvi as bs
 from benchmarks import _record
 from benchmarks._additive_variants import BASE, VARIANTS, embed, paired
-from benchmarks.unsupervised import DATA, cells_of, folder_of, kept, recall, scores_of
+from benchmarks._unsupervised_scores import scores_of
+from benchmarks.unsupervised import DATA, cells_of, folder_of, kept, recall
 
 RUNS = _record.RUNS / "additive"
 CHOSEN_ON = [name for name, source in DATA.items() if source.chosen_on]
