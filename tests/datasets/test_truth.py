@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 
@@ -164,3 +165,15 @@ def test_renamed_cells_are_refused(atlas):
 
     with pytest.raises(KeyError, match="renamed_0"):
         Truth.of(renamed)
+
+
+def test_targets_with_the_names_of_cells_go_by_name() -> None:
+    adata = simulated_atlas(n_cells=60, n_genes=20, seed=0)
+    targets = pd.Series(np.where(np.arange(60) < 30, "ctrl", "stim"), index=adata.obs_names)
+
+    shuffled = targets.sample(frac=1.0, random_state=0)
+
+    np.testing.assert_array_equal(
+        counterfactual_truth(adata, {"condition": shuffled}),
+        counterfactual_truth(adata, {"condition": targets.to_numpy()}),
+    )

@@ -42,3 +42,15 @@ def test_the_same_seed_deals_the_same_folds() -> None:
 def test_groups_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(5,\) expected, got \(4,\)"):
         as_groups(np.arange(4), 5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_that_share_a_rare_level_are_not_all_in_one_fold(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    donors = np.repeat(np.arange(50), 6)
+    levels = np.where((donors < 3) & (np.arange(300) % 6 > 2), 1, 0)  # mixed, in three donors
+
+    folds = deal_folds(levels, 5, rng, donors)
+
+    assert np.unique(folds[levels == 1]).size == 3
+    assert all(np.unique(folds[donors == donor]).size == 1 for donor in range(50))

@@ -92,3 +92,15 @@ def test_genes_without_counts_cost_nothing(counts):
         without.negative_log_likelihood(x, size, one_group),
         atol=1e-6,
     )
+
+
+def test_a_batch_without_cells_has_the_means_of_all(counts):
+    x, size = counts
+    batch = np.arange(len(x)) % 2
+    null = fit_gene_means(x, size, batch, n_groups=4)
+
+    again = fit_gene_means(x, size, batch)
+    overall = fit_gene_means(x, size, np.zeros(len(x), dtype=int))
+    np.testing.assert_array_equal(null.profile[:2], again.profile)
+    np.testing.assert_allclose(null.profile[3], overall.profile[0], rtol=0.05)
+    assert np.isfinite(null.negative_log_likelihood(x, size, np.full(len(x), 3))).all()

@@ -173,3 +173,13 @@ def test_counts_that_leave_nothing_to_count_are_refused_by_name(metric, options,
 
     with pytest.raises(ValueError, match=named):
         getattr(bs.metrics, metric)(rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), **options)
+
+
+def test_nullable_numbers_with_a_missing_one_are_numbers() -> None:
+    rng = np.random.default_rng(0)
+    z, depth = rng.normal(size=(200, 2)), pd.Series(rng.normal(size=200))
+    depth[3] = np.nan
+
+    nullable, plain = (mig(z, column) for column in (depth.astype("Float64"), depth))
+
+    assert float(nullable) == float(plain)

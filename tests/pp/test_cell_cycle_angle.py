@@ -220,3 +220,14 @@ def test_the_angle_follows_the_one_measured_by_fluorescent_reporters() -> None:
     )
     assert found > 0.3
     assert found > 3 * chance
+
+
+def test_numpy_s_generator_is_left_as_it_was() -> None:
+    adata = cycling_cells(60)
+    np.random.seed(123)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(123)  # noqa: NPY002
+
+    bs.pp.cell_cycle_angle(adata)
+
+    assert np.random.random() == expected  # noqa: NPY002

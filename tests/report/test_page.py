@@ -9,12 +9,16 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 
 from betascvi import BetaSCVI, Factor
+from betascvi.factors import as_factors
 from betascvi.report import _page_axes, _page_cells, report_into, report_of_saved
+from betascvi.report._figure import draw_axes
 from betascvi.report._held_out import latents_of, score_held_out
+from betascvi.report._page_cells import drawn_cells
 from betascvi.tl import Budget
 
 FACTORS = ["cell_type", "condition", "batch", Factor("phase_angle", "circular")]
@@ -284,3 +288,45 @@ def test_notes_name_factors_that_cannot_be_told_apart(
     assert any(
         "site" in note and "batch" in note for note in data_of(tmp_path / "page.html")["notes"]
     )
+
+
+def test_a_factor_that_held_out_cells_do_not_differ_in_is_left_out_in_words(
+    model: BetaSCVI, cells: anndata.AnnData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    latents = latents_of(model, cells)
+    rare = np.where(latents.obs["held_out"], "no", "yes")
+    latents.obs["rare"] = np.where(np.arange(len(rare)) % 3 == 0, rare, "no")
+    quick = Budget(n_null=2, n_resamples=2, n_null_fitted=1, n_resamples_fitted=0)
+
+    scores = score_held_out(latents, ["batch", "rare"], quick, 0)
+    report_into(
+        model, cells, latents, ["batch", "rare"], tmp_path / "page.html", scores=scores, seed=0
+    )
+
+    assert scores is not None
+    assert "rare" not in set(scores.to_frame()["factor"])
+    assert "do not differ in 'rare'" in caplog.text
+    notes = data_of(tmp_path / "page.html")["notes"]
+    assert "The cells that were not trained on do not differ in rare: not scored." in notes
+    assert score_held_out(latents, ["rare"], quick, 0) is None
+
+
+def test_columns_of_mixed_types_are_shown_as_text(cells: anndata.AnnData, model: BetaSCVI) -> None:
+    latents = latents_of(model, cells)
+    latents.obs["note"] = pd.Series([1, "two"] * 200, index=latents.obs_names, dtype=object)
+
+    shown = {c["name"]: c for c in drawn_cells(cells, latents, as_factors(["batch"]), 0)["columns"]}
+
+    assert set(shown["note"]["levels"]) == {"1", "two"}
+
+
+def test_the_figure_of_a_fit_shows_factors_with_missing_labels(
+    cells: anndata.AnnData, model: BetaSCVI
+) -> None:
+    latents = latents_of(model, cells)
+    latents.obs["some"] = latents.obs["cell_type"].where(np.arange(cells.n_obs) % 2 == 0)
+
+    figure = draw_axes(latents, ["cell_type", "some"])
+
+    titles = [ax.get_title() for ax in figure.axes]
+    assert "some" in titles

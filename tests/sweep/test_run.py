@@ -9,8 +9,9 @@ import torch
 
 from betascvi import BetaSCVI
 from betascvi._errors import TrainingError
+from betascvi._random_state import seeded
 from betascvi.sweep import ENGINES, Spec, run
-from betascvi.sweep._engines import seeded
+from betascvi.sweep._measure import measure
 from betascvi.sweep._run import fingerprint, split_cells
 
 _QUICK = {"max_epochs": 1, "accelerator": "cpu", "log_every_n_steps": 1}
@@ -223,3 +224,19 @@ def test_rows_of_other_labels_batches_or_counts_are_not_taken_for_these(tiny_sou
 
     assert _print_of(tiny_source, **setup) == before
     assert _print_of(tiny_source, change, **setup) != before
+
+
+def test_a_factor_that_held_out_cells_do_not_differ_in_ends_no_sweep(cells, spec):
+    training, held_out = split_cells(cells.n_obs, 0.25)
+    rare = np.full(cells.n_obs, "no", dtype=object)
+    rare[training[:9]] = "yes"
+    adata = cells.copy()
+    adata.obs["rare"] = rare
+    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["condition", "rare"])
+    (one, *_), engine_of = spec.runs(), ENGINES["sequential"]
+
+    ((_, model),) = engine_of([one], adata, (training, held_out))
+    row = measure(model, one)
+
+    assert row["not_scored"] == "rare"
+    assert np.isfinite(row["mig"])

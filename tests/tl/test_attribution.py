@@ -206,3 +206,15 @@ def test_a_model_loaded_with_other_cells_reads_those(additive: bs.BetaSCVI, tmp_
 
     for by in ("decoder", "cells"):
         assert np.isfinite(bs.tl.attribute_genes(loaded, by=by).effects).all()
+
+
+def test_a_gaussian_of_counts_has_programs_without_a_logarithm(tiny_adata: AnnData) -> None:
+    tiny_adata.layers["centred"] = np.log1p(tiny_adata.layers["counts"].toarray()).round()
+    bs.BetaSCVI.setup_anndata(tiny_adata, layer="centred")
+    model = bs.BetaSCVI(tiny_adata, n_latent=3, n_hidden=8, gene_likelihood="normal")
+    model.train(max_epochs=2, accelerator="cpu", enable_progress_bar=False)
+
+    found = bs.tl.attribute_genes(model)
+
+    assert np.isfinite(found.effects).all()
+    assert np.isfinite(found.explained).all()

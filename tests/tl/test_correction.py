@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -268,3 +269,38 @@ def test_one_cell_has_no_components_to_be_drawn_on(conditioned: BetaSCVI) -> Non
 
     with pytest.raises(ValueError, match="at least 3 cells"):
         bs.pl.correction(corrected)
+
+
+def test_levels_that_no_cell_has_are_not_averaged_over(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    adata.obs["batch"] = adata.obs["batch"].cat.add_categories(["b7", "b8"])
+
+    model = fitted(adata, batch_key="batch")
+    found = bs.tl.correct_batch(model, adata)
+
+    assert found.to == "the average of 3 levels"
+    assert list(adata.obs["batch"].cat.categories) == [*BATCHES, "b7", "b8"]
+    with pytest.raises(UnknownFactorError, match="no level 'b8'"):
+        bs.tl.correct_batch(model, adata, to="b8")
+
+
+def test_of_more_levels_than_can_be_averaged_over_the_commonest_are(atlas: AnnData) -> None:
+    adata = atlas.copy()
+    adata.obs["well"] = [f"w{i % 70:02d}" for i in range(200)] + ["w05"] * 200
+
+    found = bs.tl.correct_batch(fitted(adata, batch_key="well"), adata, factor="well")
+
+    assert found.to == "the average of the 64 commonest of 70 levels"
+    assert np.isfinite(found.to_anndata().X).all()
+
+
+def test_a_column_nobody_asked_about_may_mix_types(undeclared: BetaSCVI) -> None:
+    adata = undeclared.adata.copy()
+    adata.obs["note"] = pd.Series([1, "two"] * 200, index=adata.obs_names, dtype=object)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which axes it drops is not what is asked here
+        found = bs.tl.correct_batch(undeclared, adata, factor="cell_type")
+
+    assert found.carried is not None
+    assert "note" in found.carried

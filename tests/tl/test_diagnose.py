@@ -218,3 +218,36 @@ def test_the_law_of_the_sigmas_is_that_of_the_axes_that_are_weighed(tiny_source)
     )
     assert verdict.expected_beta_hat == pytest.approx(law.mean(), rel=1e-3)
     assert not np.allclose(last["kl_train"], last["kl_local_train"])
+
+
+def test_elbo_and_distortion_are_of_the_draws_of_the_seed(alive, diagnosis):
+    torch.manual_seed(5)
+    again = diagnose(alive)
+
+    assert again.train == diagnosis.train
+    assert again.held_out == diagnosis.held_out
+
+
+def test_a_batch_that_is_held_out_whole_is_judged_by_the_means_of_all(tiny_source):
+    adata = tiny_source.copy()
+    adata.obs["plate"] = np.where(np.arange(adata.n_obs) < adata.n_obs - 6, "a", "z")
+    BetaSCVI.setup_anndata(adata, layer="counts", batch_key="plate")
+    model = BetaSCVI(adata, n_latent=3, n_hidden=16)
+    cells = np.arange(adata.n_obs)
+    split = {"external_indexing": [cells[:-6], cells[-6:]]}
+    model.train(max_epochs=2, datasplitter_kwargs=split, **_QUICK)
+
+    found = diagnose(model)
+
+    assert np.isfinite(found.held_out.null_distortion)
+
+
+def test_size_factors_leave_the_sensitivity_on_the_scale_of_10_000_counts(tiny_source):
+    adata = tiny_source.copy()
+    totals = np.asarray(adata.layers["counts"].sum(1)).ravel()
+    adata.obs["size"] = totals / totals.mean()
+    model = _trained(adata, 1.0, max_epochs=20, setup={"size_factor_key": "size"})
+    plain = _trained(adata, 1.0, max_epochs=20)
+
+    # as a factor of 10,000 in place of a sum it would be as wide as log counts of a giant
+    assert diagnose(model).spread == pytest.approx(diagnose(plain).spread, rel=0.4)

@@ -227,3 +227,28 @@ def test_a_sparse_embedding_is_refused_in_a_sentence():
 
     with pytest.raises(UndefinedScoreError, match=r"is sparse; an embedding is dense"):
         bs.tl.leakage(adata, "X", ["condition"])
+
+
+def test_a_block_may_be_a_mask_over_the_axes():
+    adata = _cells()
+    adata.obsm["X"][:, 0] += 20 * adata.obs["condition"].cat.codes
+    masks = {"noise": [False, False, True, True], "told": [True, False, False, False]}
+
+    noise, told = bs.tl.leakage(adata, "X", ["condition"], blocks=masks, probing=LIGHT).leaks
+
+    assert (noise.n_axes, told.n_axes) == (2, 1)
+    assert noise.reading.leak < 0.3 < 0.9 < told.reading.leak
+    with pytest.raises(ValueError, match="a mask of 2 values for 4 axes"):
+        bs.tl.leakage(adata, "X", ["condition"], blocks={"noise": [True, False]})
+
+
+@pytest.mark.parametrize("seed", [0, 5])  # all three donors of seed 5 shared a fold
+def test_a_level_in_few_donors_is_read_whichever_fold_they_are_in(seed):
+    donors = np.repeat([f"d{i:02d}" for i in range(50)], 6)
+    rare = np.where((np.arange(300) < 18) & (np.arange(300) % 2 == 0), "yes", "no")
+    adata = _cells(donor=donors, rare=rare)
+
+    light = bs.tl.Probing(n_folds=5, null="logistic", probes=("logistic",), n_resamples=20)
+    leak = _only(bs.tl.leakage(adata, "X", ["rare"], groups="donor", seed=seed, probing=light))
+
+    assert leak.reading is not None

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 import betascvi as bs
 from betascvi._errors import FactorError, UndefinedScoreError, UnknownFactorError
+from betascvi.factors import CodedFactor
 from betascvi.tl._draws import permutations, subsamples, thin
+from betascvi.tl._figures import BinnedEmbedding, conditional_figures
 from betascvi.tl._inputs import factors_of
 
 LIGHT = bs.tl.Budget(n_null=39, n_resamples=20, n_null_fitted=2, n_resamples_fitted=2)
@@ -335,3 +337,12 @@ def test_intervals_stay_within_what_a_score_can_be():
     assert all(row.high <= 1.0 for row in rows)
     assert all(row.low >= 0.0 for row in rows if row.part != "informativeness")
     assert all(row.low <= row.value <= row.high for row in rows)
+
+
+def test_a_child_that_does_not_vary_within_its_parent_has_no_conditional_figure() -> None:
+    rng = np.random.default_rng(0)
+    parent = CodedFactor("batch", "categorical", np.arange(60) % 3, ("a", "b", "c"))
+    child = CodedFactor("donor", "categorical", np.arange(60) % 3, ("x", "y", "z"))
+
+    with pytest.raises(UndefinedScoreError, match="donor does not vary within batch"):
+        conditional_figures(BinnedEmbedding(rng.normal(size=(60, 2)), 10), child, parent)

@@ -321,3 +321,27 @@ def test_models_of_other_genes_are_refused(model: BetaSCVI) -> None:
 def test_a_free_axis_of_several_seeds_is_refused(model: BetaSCVI) -> None:
     with pytest.raises(ValueError, match="is not that of another"):
         bs.tl.traverse([model, model], model.adata, axis=0)
+
+
+def test_with_size_factors_expression_is_of_10_000_counts_too(model: BetaSCVI) -> None:
+    adata = model.adata.copy()
+    totals = np.asarray(adata.layers["counts"].sum(1)).ravel()
+    adata.obs["size"] = totals / totals.mean()
+    BetaSCVI.setup_anndata(adata, layer="counts", size_factor_key="size")
+    sized = BetaSCVI(adata, n_hidden=16, n_latent=4)
+    sized.train(**QUICK)
+
+    found = bs.tl.traverse(sized, adata, axis=0)
+
+    np.testing.assert_allclose(found.expression.sum(1), 1e4, rtol=1e-4)
+
+
+def test_gene_sets_leave_numpy_s_generator_as_it_was(model: BetaSCVI) -> None:
+    genes = [str(name) for name in model.adata.var_names[:5]]
+    np.random.seed(123)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(123)  # noqa: NPY002
+
+    bs.tl.traverse(model, model.adata, axis=0, gene_sets={"five": genes})
+
+    assert np.random.random() == expected  # noqa: NPY002

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,6 +22,8 @@ from typing_extensions import override
 
 from betascvi._errors import FactorError, UnknownFactorError
 
+logger = logging.getLogger(__name__)
+
 
 class LevelField(CategoricalObsField):
     """A categorical column (batch, labels), every cell of which has a level."""
@@ -29,9 +34,11 @@ class LevelField(CategoricalObsField):
 
     @override
     def register_field(self, adata: AnnData) -> dict[str, Any]:
-        if self._name is not None:
-            _refuse_missing_levels(adata, self._name)
-        return super().register_field(adata)
+        if self._name is None:
+            return super().register_field(adata)
+        _refuse_missing_levels(adata, self._name)
+        with _levels_that_occur(adata, [self._name]):
+            return super().register_field(adata)
 
 
 class LevelsField(CategoricalJointObsField):
@@ -44,7 +51,8 @@ class LevelsField(CategoricalJointObsField):
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         for name in self.attr_keys:
             _refuse_missing_levels(adata, name)
-        return super().register_field(adata)
+        with _levels_that_occur(adata, self.attr_keys):
+            return super().register_field(adata)
 
 
 class NumbersField(NumericalJointObsField):
@@ -91,6 +99,31 @@ def refuse_unknown_columns(adata: AnnData, **names: str | list[str] | None) -> N
                     f"{argument}: {key!r} is no column of adata.obs; there are "
                     f"{list(adata.obs)}{hint}"
                 )
+
+
+@contextmanager
+def _levels_that_occur(adata: AnnData, names: Sequence[str]) -> Iterator[None]:
+    """Categories that no cell has are left out: nothing could be learnt of them.
+
+    scvi-tools gives them weights all the same, which stay as they were drawn and would be averaged
+    over wherever a covariate is left open.
+    """
+    as_given = {}
+    for name in names:
+        column = adata.obs[name]
+        unused = getattr(column.dtype, "categories", pd.Index([])).difference(column.unique())
+        if len(unused):
+            as_given[name] = column
+            adata.obs[name] = column.cat.remove_unused_categories()
+            logger.info(
+                "%r declares levels that no cell has, and the model does without: %s",
+                name, list(unused[:10]),
+            )  # fmt: skip
+    try:
+        yield
+    finally:
+        for name, column in as_given.items():
+            adata.obs[name] = column
 
 
 def _refuse_missing_levels(adata: AnnData, name: str) -> None:

@@ -15,6 +15,7 @@ from betascvi._errors import UnknownFactorError
 from betascvi._keys import TRUTH
 from betascvi.datasets._designs import FACTORS
 from betascvi.datasets._programs import RESPONSE
+from betascvi.factors import aligned
 
 CHUNK = 1024
 """Cells computed at a time."""
@@ -202,7 +203,8 @@ def counterfactual_truth(
         A simulated atlas, or a selection of its cells and genes.
     changes
         Factor to target: a level name, an angle in radians for ``phase_angle``, a number for
-        ``library_size``, or an array with one of them a cell. Empty: the cells as they are.
+        ``library_size``, or an array with one of them a cell (a Series: by the cells' names).
+        Empty: the cells as they are.
     library_size
         Expected counts over all simulated genes; ``None`` keeps each cell's own.
 
@@ -213,7 +215,7 @@ def counterfactual_truth(
     >>> bs.datasets.counterfactual_truth(adata, {"condition": "stim"}).shape
     (100, 50)
     """
-    return Truth.of(adata).rates(changes, library_size=library_size)
+    return Truth.of(adata).rates(aligned(changes, adata.obs_names), library_size=library_size)
 
 
 def _positions(names: pd.Index, known: Sequence[str] | np.ndarray, what: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What a factor is: coding of ``obs`` columns, and the arithmetic of their overlap."""
 
+from betascvi.factors._aligned import aligned
 from betascvi.factors._anchor import Anchor, as_anchors
 from betascvi.factors._block_plan import BlockPlan, Parents, parents_of_levels, plan_blocks
 from betascvi.factors._contingency import (
@@ -17,8 +18,10 @@ from betascvi.factors._factor import (
     Factor,
     Kind,
     as_factors,
+    as_text,
     code_factor,
     infer_kind,
+    tells_cells_apart,
 )
 from betascvi.factors._identifiable import refuse_unidentifiable
 from betascvi.factors._overlap import Overlap, Pair, bin_codes, overlap_of
@@ -37,8 +40,10 @@ __all__ = [
     "Pair",
     "Parents",
     "Relation",
+    "aligned",
     "as_anchors",
     "as_factors",
+    "as_text",
     "bin_codes",
     "chance_information",
     "code_factor",
@@ -55,4 +60,5 @@ __all__ = [
     "plan_blocks",
     "refuse_unidentifiable",
     "relate",
+    "tells_cells_apart",
 ]

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 
 from betascvi._errors import FactorError, UnknownFactorError
 
@@ -104,6 +105,15 @@ def code_factor(
     return coded
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """Labels as strings, whatever types the column mixes, in the order of its categories."""
+    text = column.astype(str).where(column.notna())
+    categories = getattr(column.dtype, "categories", None)
+    if categories is None:
+        return text
+    return text.astype(pd.CategoricalDtype(list(dict.fromkeys(map(str, categories)))))
+
+
 def infer_kind(column: Any, name: str) -> Kind:
     """Categorical for category, string and bool; continuous for numbers."""
     if hasattr(column.dtype, "categories"):
@@ -192,11 +202,16 @@ def _as_floats(column: Any, name: str, kind: Kind) -> np.ndarray:
     return np.mod(floats, 2 * np.pi)
 
 
+def tells_cells_apart(coded: CodedFactor) -> bool:
+    """Whether two cells are known to differ in it."""
+    return len(np.unique(coded.values[coded.known])) > 1
+
+
 def _refuse_unlearnable(coded: CodedFactor) -> None:
     known = coded.values[coded.known]
     if known.size == 0:
         raise FactorError(f"factor {coded.name!r} has no known label; drop it from factor_keys.")
-    if len(np.unique(known)) < 2:
+    if not tells_cells_apart(coded):
         value = coded.levels[int(known[0])] if coded.levels else known[0]
         raise FactorError(
             f"factor {coded.name!r} has a single level ({value!r}) and can tell no cells apart; "

@@ -14,11 +14,17 @@ def deal_folds(
     rng: np.random.Generator,
     groups: Shaped[np.ndarray, " cells"] | None = None,
 ) -> Int[np.ndarray, " cells"]:
-    """Fold of each cell: levels spread evenly, a group (copies, a donor) never divided."""
+    """Fold of each cell: levels spread evenly, a group (copies, a donor) never divided.
+
+    A group of several levels is dealt by its rarest, lest all groups that have it share a fold.
+    """
     if groups is None:
         return _deal(levels, n_folds, rng)
-    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
-    return _deal(levels[first], n_folds, rng)[group_of]
+    group_of = np.unique(groups, return_inverse=True)[1]
+    n_groups_with = np.bincount(np.unique(np.column_stack([levels, group_of]), axis=0)[:, 0])
+    order = np.lexsort((n_groups_with[levels], group_of))
+    rarest = order[np.unique(group_of[order], return_index=True)[1]]
+    return _deal(levels[rarest], n_folds, rng)[group_of]
 
 
 def _deal(levels: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -57,6 +57,7 @@ def fit_gene_means(
     size: Float[np.ndarray, " cells"],
     groups: Int[np.ndarray, " cells"],
     family: Family = "nb",
+    n_groups: int | None = None,
 ) -> GeneMeans:
     """Fit the null model by maximum likelihood, genes apart.
 
@@ -71,8 +72,12 @@ def fit_gene_means(
         overall ones by ten cells' worth of them. Zeros for one profile.
     family
         ``"nb"`` (also the null of a zero-inflated model), ``"poisson"`` or ``"normal"``.
+    n_groups
+        Batches there are; one that none of these cells is of has the overall means. ``None``:
+        up to the largest code.
     """
-    cells = _Cells.of(x, np.asarray(size, np.float64), np.asarray(groups))
+    n_groups = int(np.max(groups)) + 1 if n_groups is None else n_groups
+    cells = _Cells.of(x, np.asarray(size, np.float64), np.asarray(groups), n_groups)
     profile = cells.profile(np.ones(1), np.ones(1))
     if family == "normal":
         left = _dense(x) - cells.size[:, None] * profile[cells.groups]
@@ -100,9 +105,10 @@ class _Cells:
     level_group: np.ndarray
     level_count: np.ndarray
     n_genes: int
+    n_groups: int
 
     @classmethod
-    def of(cls, x: Any, size: np.ndarray, groups: np.ndarray) -> _Cells:
+    def of(cls, x: Any, size: np.ndarray, groups: np.ndarray, n_groups: int) -> _Cells:
         entries = sparse.coo_matrix(x)
         order = np.lexsort((size, groups))
         n_in_group = np.bincount(groups)
@@ -114,6 +120,7 @@ class _Cells:
         return cls(
             entries.data.astype(np.float64), entries.col, entries.row, size, groups,
             np.bincount(level, size) / count, keys // _SIZES_PER_GROUP, count, entries.shape[1],
+            n_groups,
         )  # fmt: skip
 
     def at_entries(self, profile: np.ndarray) -> np.ndarray:
@@ -124,7 +131,7 @@ class _Cells:
 
     def profile(self, at_entries: np.ndarray, at_levels: np.ndarray) -> np.ndarray:
         """Weighted counts over weighted sizes, (groups, genes), drawn towards all groups'."""
-        n_groups = int(self.groups.max()) + 1
+        n_groups = self.n_groups
         place = self.groups[self.rows] * self.n_genes + self.genes
         counts = np.bincount(place, at_entries * self.x, n_groups * self.n_genes)
         counts = counts.reshape(n_groups, self.n_genes)

@@ -191,7 +191,11 @@ def _kind(values: Any, discrete: bool | None, circular: bool | None) -> Kind:
         return "circular"
     if discrete is None:
         array = np.asarray(values)
-        numbers = [v for v in array if v is not None] if array.dtype.kind == "O" else []
+        numbers = (
+            [v for v in array if v is not None and v is not pd.NA]
+            if array.dtype.kind == "O"
+            else []
+        )
         is_float = array.dtype.kind == "f" or (
             bool(numbers) and all(isinstance(v, float | np.floating) for v in numbers)
         )
@@ -208,7 +212,8 @@ def _level_codes(values: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _floats(name: str, values: Any, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     try:
-        floats = np.asarray(values, dtype=np.float64)
+        # of pandas' nullable numbers, too
+        floats = pd.Series(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is {kind} but holds something else: {error}.") from None
     n_infinite = int(np.isinf(floats).sum())

@@ -64,13 +64,13 @@ def predictive(
         mean if loadings is None else loadings.to_genes(mean),
         None if theta is None else theta.exp().cpu().numpy(),
         None if dropout is None else expit(dropout.cpu().numpy()),
-        is_gaussian=is_of_embedding(model) or argument_is_normal(model),
+        is_gaussian=is_gaussian(model),
     )
 
 
-def argument_is_normal(model: BetaSCVI) -> bool:
-    """Whether the likelihood is a Gaussian, which draws no counts."""
-    return str(model.module.gene_likelihood) == "normal"
+def is_gaussian(model: BetaSCVI) -> bool:
+    """Whether it expects real values, of an embedding or of what stands for counts."""
+    return is_of_embedding(model) or str(model.module.gene_likelihood) == "normal"
 
 
 def output_names(model: BetaSCVI, var_names: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from betascvi._errors import CountsError, UnknownFactorError
+from betascvi._random_state import numpy_state_kept
 from betascvi._whole_numbers import refuse_count
 from betascvi.factors import Factor
 from betascvi.pp._cell_cycle_genes import EARLIER_NAMES, G2M_GENES, S_GENES, mouse
@@ -195,9 +196,10 @@ def _log_normalised(adata: AnnData, layer: str | None) -> Any:
 
 def _score(logged: AnnData, genes: list[str], seed: int) -> np.ndarray:
     column = "score"
-    sc.tl.score_genes(
-        logged, genes, score_name=column, random_state=seed, ctrl_size=min(len(genes), 50)
-    )
+    with numpy_state_kept():
+        sc.tl.score_genes(
+            logged, genes, score_name=column, random_state=seed, ctrl_size=min(len(genes), 50)
+        )
     return logged.obs.pop(column).to_numpy(dtype=float)
 
 

@@ -21,7 +21,7 @@ _MOST_PANELS = 6
 def draw_axes(latents: AnnData, factors: Sequence[str | Factor]) -> Figure:
     """Information matrix (axes x factors) beside the cells coloured by each factor."""
     coded = [code_factor(latents.obs[f.name], f) for f in as_factors(factors)]
-    shown = [factor for factor in coded if factor.known.all()][:_MOST_PANELS]
+    shown = [factor for factor in coded if factor.known.any()][:_MOST_PANELS]
     z = latents.obsm[_keys.LATENT]
     names = list(latents.uns[_keys.UNS][_keys.LATENT]["axes"])
     figure = Figure(figsize=(4.2 + 3.2 * max(len(shown), 1), 3.6), layout="constrained")
@@ -40,15 +40,18 @@ def draw_axes(latents: AnnData, factors: Sequence[str | Factor]) -> Figure:
 
 
 def _information(z: np.ndarray, factors: Sequence[CodedFactor]) -> np.ndarray:
-    """I(axis; factor) / H(factor), zero columns where no factor is named."""
-    if not factors:
-        return np.zeros((z.shape[1], 0))
-    columns = np.stack([factor.values.astype(float) for factor in factors], axis=1)
-    discrete = [factor.kind == "categorical" for factor in factors]
-    circular = [factor.kind == "circular" for factor in factors]
-    told = mutual_information_matrix(z, columns, discrete=discrete, circular=circular)
-    itself = mutual_information_matrix(columns, columns, discrete=discrete, circular=circular)
-    return told / np.diag(itself)
+    """(axes, factors) I(axis; factor) / H(factor), each on the cells whose label is known."""
+    return np.array([_shares(z, factor) for factor in factors]).reshape(-1, z.shape[1]).T
+
+
+def _shares(z: np.ndarray, factor: CodedFactor) -> np.ndarray:
+    column = factor.values[factor.known].astype(float)[:, None]
+    kinds = {
+        "discrete": factor.kind == "categorical",
+        "circular": factor.kind == "circular",
+    }
+    told = mutual_information_matrix(z[factor.known], column, **kinds)[:, 0]
+    return np.asarray(told / mutual_information_matrix(column, column, **kinds)[0, 0])
 
 
 def _draw_matrix(ax: Axes, matrix: np.ndarray, axes: list[str], factors: list[str]) -> None:
@@ -61,6 +64,8 @@ def _draw_matrix(ax: Axes, matrix: np.ndarray, axes: list[str], factors: list[st
 
 def _draw_cells(ax: Axes, z: np.ndarray, names: list[str], factor: CodedFactor | None) -> None:
     options: dict[str, Any] = {"s": 4, "linewidths": 0, "rasterized": True}
+    if factor is not None and not factor.known.all():
+        ax.scatter(*z[~factor.known].T, color="0.85", **options)
     if factor is None:
         ax.scatter(z[:, 0], z[:, 1], color="0.4", **options)
     elif factor.kind == "categorical":

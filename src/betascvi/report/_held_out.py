@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ import numpy as np
 from anndata import AnnData
 
 from betascvi import _keys
-from betascvi.factors import Factor
+from betascvi.factors import Factor, as_factors, code_factor, tells_cells_apart
 
 if TYPE_CHECKING:
     from betascvi.model import BetaSCVI
     from betascvi.tl import Budget, ScoreTable
+
+logger = logging.getLogger(__name__)
 
 HELD_OUT = "held_out"
 
@@ -46,15 +49,33 @@ def held_out_of(latents: AnnData) -> AnnData | None:
     return latents[latents.obs[HELD_OUT].to_numpy()].copy()
 
 
+def scorable(held_out: AnnData, factors: Sequence[str | Factor]) -> list[Factor]:
+    """Those of the factors in which these cells differ."""
+    named = as_factors(factors)
+    return [f for f in named if tells_cells_apart(code_factor(held_out.obs[f.name], f))]
+
+
 def score_held_out(
     latents: AnnData, factors: Sequence[str | Factor], budget: Budget | None, seed: int
 ) -> ScoreTable | None:
-    """Scores on the cells that were not trained on; None where there is no such cell or no factor."""
+    """Scores on the cells that were not trained on; None where there is no such cell or no factor.
+
+    A factor in which these cells do not differ is left out, in words.
+    """
     from betascvi import tl
 
     held_out = held_out_of(latents)
     if not factors or held_out is None:
         return None
+    left = scorable(held_out, factors)
+    for factor in as_factors(factors):
+        if factor not in left:
+            logger.warning(
+                "the %d held-out cells do not differ in %r: it is not scored.",
+                held_out.n_obs, factor.name,
+            )  # fmt: skip
+    if not left:
+        return None
     return tl.score_disentanglement(
-        held_out, _keys.LATENT, list(factors), seed=seed, budget=budget or tl.Budget()
+        held_out, _keys.LATENT, left, seed=seed, budget=budget or tl.Budget()
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from betascvi import _keys
-from betascvi.factors import CodedFactor, Factor, code_factor
+from betascvi.factors import CodedFactor, Factor, as_text, code_factor
 
 _MOST_CELLS = 5000
 _MOST_NUMBERS = 200_000
@@ -56,7 +56,9 @@ def _columns(
         if name not in named and 2 <= _n_levels(obs[name]) <= _MOST_LEVELS
     ]
     for factor in [*factors, *others][: max(len(factors), _MOST_COLUMNS)]:
-        yield _column(code_factor(obs[factor.name], factor), rows)
+        column = obs[factor.name]
+        column = column if factor.name in named else as_text(column)
+        yield _column(code_factor(column, factor), rows)
 
 
 def _n_levels(column: pd.Series) -> int:

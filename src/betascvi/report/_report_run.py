@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anndata import AnnData
 
 from betascvi.factors import Factor, as_factors
-from betascvi.report._held_out import held_out_of, latents_of, score_held_out
+from betascvi.report._held_out import held_out_of, latents_of, scorable, score_held_out
 from betascvi.report._page import write_page
 from betascvi.report._page_axes import axes_of, not_walked, walks_of
 from betascvi.report._page_cells import drawn_cells
@@ -118,7 +118,11 @@ def _notes(
     yield from (f"{pair}." for pair in programs.duplicates)
     for name in not_walked(model):
         yield f"{name} has too many levels to walk through here; bs.tl.traverse does it."
-    if held_out_of(latents) is None:
+    held_out = held_out_of(latents)
+    for factor in factors if held_out is not None else ():
+        if factor not in scorable(held_out, factors):
+            yield f"The cells that were not trained on do not differ in {factor.name}: not scored."
+    if held_out is None:
         yield "Which cells the model was trained on is not known, or all of them: nothing is scored."
     if not factors:
         yield "No factor was named, so that axes are described by their genes alone."

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from anndata import AnnData
 
 from betascvi._errors import TrainingError
+from betascvi._random_state import seeded
 from betascvi.model import BetaSCVI
 from betascvi.sweep._spec import RunSpec
 
@@ -49,16 +48,3 @@ def training_arguments(spec: RunSpec, split: Split) -> dict[str, Any]:
         **spec.train,
         "datasplitter_kwargs": {"external_indexing": indexing},
     }
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Global generators at ``seed`` within, and as they were afterwards."""
-    numpy_state = np.random.get_state()  # noqa: NPY002 (what scvi-tools draws from)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002

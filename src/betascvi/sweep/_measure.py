@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from anndata import AnnData
 
 from betascvi._errors import UndefinedScoreError
+from betascvi._random_state import seeded
 from betascvi.data import FACTORS_KEY
-from betascvi.factors import Factor
+from betascvi.factors import Factor, code_factor, tells_cells_apart
 from betascvi.model import BetaSCVI
 from betascvi.sweep._spec import RunSpec
 from betascvi.tl import Budget, diagnose, score_disentanglement
@@ -48,13 +48,12 @@ def measure(model: BetaSCVI, spec: RunSpec) -> dict[str, Any]:
 def bounds(model: BetaSCVI, cells: np.ndarray) -> tuple[float, float]:
     """ELBO and distortion in nats per cell, on the same posterior draws."""
     elbo, distortion = [], []
-    with torch.random.fork_rng():
-        for draw in range(_N_DRAWS):
-            torch.manual_seed(draw)
+    for draw in range(_N_DRAWS):
+        with seeded(draw):
             elbo.append(float(model.get_elbo(indices=cells)))
-            torch.manual_seed(draw)
+        with seeded(draw):
             error = model.get_reconstruction_error(indices=cells)["reconstruction_loss"]
-            distortion.append(float(error))
+        distortion.append(float(error))
     return float(np.mean(elbo)), float(np.mean(distortion))
 
 
@@ -69,10 +68,15 @@ def scores(model: BetaSCVI, spec: RunSpec) -> dict[str, Any]:
     z = model.get_latent_representation(indices=cells.tolist())
     scored = AnnData(obs=model.adata.obs.iloc[cells].copy(), obsm={_KEY: z})
     found: dict[str, Any] = {"n_scored": len(cells)}
+    told = [f for f in factors if tells_cells_apart(code_factor(scored.obs[f.name], f))]
+    if len(told) < len(factors):
+        found["not_scored"] = ", ".join(f.name for f in factors if f not in told)
+    if not told:
+        return found
     for metric in spec.settings["metrics"]:
         try:
             frame = score_disentanglement(
-                scored, _KEY, factors, metrics=[metric], budget=_NO_NULLS
+                scored, _KEY, told, metrics=[metric], budget=_NO_NULLS
             ).to_frame()
         except UndefinedScoreError as error:
             found[f"{metric}_undefined"] = str(error)

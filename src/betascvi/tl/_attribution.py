@@ -15,8 +15,8 @@ from betascvi.metrics._programs import GenePrograms, marker_effects
 from betascvi.model import BetaSCVI, additive_log_rates
 from betascvi.model._cells import training_rows
 from betascvi.model._dead_axes import kl_of_axes
-from betascvi.model._predictive import argument_is_normal
-from betascvi.tl._own_settings import data_of, is_embedding, own_covariates
+from betascvi.model._predictive import is_gaussian
+from betascvi.tl._own_settings import data_of, own_covariates, per_10k
 
 _N_CELLS = 400
 _TINY = 1e-12
@@ -111,7 +111,7 @@ def _refuse(model: BetaSCVI, by: str, span: float, n_cells: int) -> None:
     refuse_count("n_cells", n_cells, least=2)
     if by not in ("decoder", "cells"):
         raise ValueError(f"by is 'decoder' or 'cells', got {by!r}.")
-    has_counts = not (is_embedding(model) or argument_is_normal(model))
+    has_counts = not is_gaussian(model)
     if by == "cells" and not (has_counts and model.minified_data_type is None):
         raise ValueError(
             "by='cells' compares counts of cells, and this model has none: its likelihood is a "
@@ -141,7 +141,7 @@ def _log_expression(
     if rates is not None:
         return rates.astype(np.float64), True
     decoded = model.decode(points, _commonest(model, chosen), library_size=1.0).astype(np.float64)
-    return (decoded if is_embedding(model) else np.log(decoded + _TINY)), False
+    return (decoded if is_gaussian(model) else np.log(decoded + _TINY)), False
 
 
 def _between_cells(model: BetaSCVI) -> np.ndarray:
@@ -176,7 +176,7 @@ def _explained(model: BetaSCVI, chosen: np.ndarray, mean: np.ndarray) -> np.ndar
 
     def expression(positions: np.ndarray) -> np.ndarray:
         decoded = model.decode(positions, covariates)
-        return decoded if is_embedding(model) else np.log1p(decoded)
+        return decoded if is_gaussian(model) else np.log1p(per_10k(decoded))
 
     whole = expression(z)
     spread = float(((whole - whole.mean(0)) ** 2).mean())

@@ -9,6 +9,7 @@ from scipy.stats import chi2
 from betascvi.factors import (
     CodedFactor,
     Factor,
+    as_text,
     bin_codes,
     code_factor,
     contingency,
@@ -70,7 +71,7 @@ def carried_by_axes(
         column = obs[name]
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             continue
-        coded = code_factor(column.astype(object), Factor(str(name), "categorical"))
+        coded = code_factor(as_text(column), Factor(str(name), "categorical"))
         if 2 <= len(coded.levels) <= _MOST_LEVELS:
             columns[str(name)] = axis_shares(z[:, axes], coded)[0]
     return pd.DataFrame(columns, index=[names[axis] for axis in axes])

@@ -11,8 +11,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from betascvi._errors import UnknownFactorError
-from betascvi.model._cells import is_of_embedding, training_rows
-from betascvi.model._predictive import argument_is_normal
+from betascvi.model._cells import training_rows
+from betascvi.model._predictive import is_gaussian
 from betascvi.tl._encoded import Encoded
 from betascvi.tl._kinds_seen import (
     FEWEST_CELLS,
@@ -91,7 +91,7 @@ class _Found:
 def _training(encoded: Encoded, targets: Targets, column: str) -> KindsSeen:
     """The training cells, or why there is nothing to compare with."""
     model = encoded.model
-    if is_of_embedding(model) or argument_is_normal(model):
+    if is_gaussian(model):
         raise ValueError(
             f"calibrate_by={column!r} compares counts, and this model's likelihood is a Gaussian; "
             "leave it out."

@@ -16,8 +16,8 @@ from betascvi import _keys
 from betascvi._errors import FactorError
 from betascvi.factors import CodedFactor, Factor, code_factor
 from betascvi.model import BetaSCVI
-from betascvi.model._cells import is_of_embedding
 from betascvi.model._handles import handles_of
+from betascvi.model._predictive import is_gaussian
 from betascvi.tl._axis_information import (
     axes_that_carry,
     carried_by_axes,
@@ -119,8 +119,8 @@ def correct_batch(
         The batch: an anchored factor, a decoder covariate, or any column of ``adata.obs``.
     to
         Level the expression is put at, a mixture of levels, or ``"free mean"`` (the block at the
-        mean of its prior, between all levels). By default the average over all levels (over the
-        block's mean, where there are more than 64).
+        mean of its prior, between all levels). By default the average over all levels; where there
+        are more than 64, over the 64 that most of these cells have, or the block's mean.
     indices
         Positions of, or a mask over, the cells to correct; all by default.
     store
@@ -212,7 +212,7 @@ def _finished(  # one place where the expression is streamed and the record is m
     skeleton = AnnData(obs=encoded.obs, var=pd.DataFrame(index=encoded.genes))
     skeleton.obsm[_keys.LATENT] = latent
     axes = [str(name) for name in names[kept]]
-    of_counts = not is_of_embedding(encoded.model)
+    of_counts = not is_gaussian(encoded.model)
     corrected = {"factor": factor, "via": via, "to": words, "of_counts": of_counts}
     skeleton.uns[_keys.UNS] = {_keys.LATENT: {"axes": axes}, "corrected": corrected}
     looked_at = np.sort(np.random.default_rng(0).permutation(len(encoded.obs))[:MOST_CELLS])
@@ -243,7 +243,7 @@ def _streamed(
                 out[_keys.FACTUAL] = encoded.factual(encoded.mean, rows).mean
             sink.put(rows, out)
     before = encoded.factual(encoded.mean, looked_at).mean
-    is_counts = not is_of_embedding(encoded.model)
+    is_counts = not is_gaussian(encoded.model)
     first, second = (_logged(x) if is_counts else x for x in (before, np.concatenate(after)))
     return first, second
 

@@ -14,7 +14,7 @@ from betascvi.model import BetaSCVI
 from betascvi.model._handles import Handle, handle_on, handles_of, labels_registered
 from betascvi.tl._encoded import Encoded
 from betascvi.tl._realised_blocks import realised
-from betascvi.tl._targets import targets_of
+from betascvi.tl._targets import MOST_ARMS, targets_of
 
 FREE_MEAN = "free mean"
 Expect = Callable[[slice], np.ndarray]
@@ -49,10 +49,13 @@ def expectation(encoded: Encoded, handle: Handle, to: Any) -> tuple[Expect, str]
     """Expected counts at the target of a chunk of cells, and the target in words."""
     _refuse_bad_target(handle, to)
     if to is None and handle.levels:
-        to = dict.fromkeys(handle.places, 1.0)
-        if handle.block is not None and handle.covariate is None and len(to) > 64:
+        n_levels = len(handle.places)
+        to, words = dict.fromkeys(handle.places, 1.0), f"the average of {n_levels} levels"
+        if n_levels > MOST_ARMS and handle.block is not None and handle.covariate is None:
             to = FREE_MEAN
-        words = f"the average of {len(handle.places)} levels"
+        elif n_levels > MOST_ARMS:
+            to = dict.fromkeys(_commonest(encoded, handle), 1.0)
+            words = f"the average of the {len(to)} commonest of {n_levels} levels"
     elif to is None:
         to = FREE_MEAN if handle.block is not None else _mean_of(encoded, handle)
         words = "the free mean" if to == FREE_MEAN else f"the mean, {to:.3g}"
@@ -80,6 +83,14 @@ def _refuse_bad_target(handle: Handle, to: Any) -> None:
             f"{handle.name!r} has no level {to!r}; to= is one of {places}"
             f"{'' if handle.levels else ' or a number'}{hint}"
         )
+
+
+def _commonest(encoded: Encoded, handle: Handle) -> list[str]:
+    """As many levels as can be averaged over, those that most of these cells have."""
+    n_cells = np.bincount(encoded.cells.covariates[handle.name], minlength=len(handle.levels))
+    places = np.flatnonzero(np.isin(handle.levels, handle.places))
+    most = places[np.argsort(-n_cells[places], kind="stable")[:MOST_ARMS]]
+    return [handle.levels[i] for i in np.sort(most)]
 
 
 def _mean_of(encoded: Encoded, handle: Handle) -> float:

@@ -15,18 +15,19 @@ from anndata import AnnData
 from betascvi import _keys
 from betascvi._errors import UnknownFactorError
 from betascvi._whole_numbers import refuse_count
+from betascvi.factors import aligned
 from betascvi.model import BetaSCVI
-from betascvi.model._cells import is_of_embedding
-from betascvi.model._predictive import argument_is_normal
+from betascvi.model._predictive import is_gaussian
 from betascvi.tl._calibration import calibrated
 from betascvi.tl._counterfactual_counts import carried_counts, drawn_counts
 from betascvi.tl._counterfactual_record import Counterfactual
 from betascvi.tl._data_error import data_error, group_codes, has_training_counts
 from betascvi.tl._encoded import Encoded, encode, obs_of_targets
 from betascvi.tl._group_effects import GroupStatistics, PairedMoments, group_frame
+from betascvi.tl._own_settings import per_10k
 from betascvi.tl._store import Store, as_store, chunks, opened
 from betascvi.tl._support import Support, support_of
-from betascvi.tl._targets import Targets, aligned, targets_of
+from betascvi.tl._targets import Targets, targets_of
 
 _OUTPUTS = ("mean", "counts", "carried", "statistics")
 _DRAWN = ("counts", "carried")
@@ -154,7 +155,7 @@ def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -
         raise ValueError(f"output is one of {_OUTPUTS} or GroupStatistics, got {output!r}.")
     if n_samples is not None:
         refuse_count("n_samples", n_samples)
-    if output in _DRAWN and (is_of_embedding(model) or argument_is_normal(model)):
+    if output in _DRAWN and is_gaussian(model):
         raise ValueError(
             f"output={output!r} draws counts, and this model's likelihood is a Gaussian; ask for "
             "output='mean'."
@@ -167,9 +168,9 @@ def _refuse(model: BetaSCVI, output: Any, n_samples: int | None, store: Store) -
             f"settings contradict each other: statistics are small and come in the record, and "
             f"store={str(store.where)!r} is for matrices."
         )
-    if is_statistics and is_of_embedding(model):
+    if is_statistics and is_gaussian(model):
         raise ValueError(
-            "log-fold changes are of counts, and this model is of an embedding; ask for "
+            "log-fold changes are of counts, and this model's likelihood is a Gaussian; ask for "
             "output='mean'."
         )
     if output == "mean" and store.where == "sparse":
@@ -264,8 +265,8 @@ def _statistics(
         z = encoded.positions(sample, seed)
         moments = PairedMoments(len(names), len(encoded.genes))
         for rows in chunks(n_cells, chunk_size):
-            before = _per_10k(encoded.factual(z, rows).mean)
-            moments.add(groups[rows], before, _per_10k(encoded.mixed(z, targets, rows)))
+            before = per_10k(encoded.factual(z, rows).mean)
+            moments.add(groups[rows], before, per_10k(encoded.mixed(z, targets, rows)))
         draws.append(moments)
     of_data = data_error(encoded, targets, groups, names)
     words = [" / ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in names]
@@ -291,7 +292,3 @@ def _group_names(obs: pd.DataFrame, asked: GroupStatistics) -> pd.MultiIndex | p
     if len(columns) > 1:
         return pd.MultiIndex.from_frame(known)
     return pd.Index(known[columns[0]], name=columns[0])
-
-
-def _per_10k(mean: np.ndarray) -> np.ndarray:
-    return mean * (1e4 / mean.sum(1, keepdims=True, dtype=np.float64)).astype(mean.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from betascvi._errors import TrainingError
+from betascvi._random_state import seeded
 from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._diagnosis import Diagnosis, Fit, axes_of, problems_of
 from betascvi.metrics._gene_means import Family, GeneMeans, fit_gene_means
@@ -17,6 +18,7 @@ from betascvi.metrics._regime import Support, regime_of, support
 from betascvi.metrics._sigma_verdict import SENTENCES, SigmaVerdict
 from betascvi.model import BetaSCVI, prior_draws
 from betascvi.model._cells import training_rows
+from betascvi.model._predictive import is_gaussian
 from betascvi.model._sigmas import sigma_verdict_of
 from betascvi.objectives import resolve
 from betascvi.tl._own_settings import (
@@ -25,6 +27,7 @@ from betascvi.tl._own_settings import (
     data_of,
     is_embedding,
     own_covariates,
+    per_10k,
     sizes_of,
 )
 
@@ -151,18 +154,25 @@ def _fits(
     x = data_of(model, seen)
     likelihood: Any = "normal" if is_embedding(model) else argument_of(model, "gene_likelihood")
     family: Family = "nb" if likelihood == "zinb" else likelihood
-    null = fit_gene_means(x, sizes_of(model, x, seen), batch_codes(model, seen), family)
+    n_batches = int(model.summary_stats.n_batch)
+    null = fit_gene_means(x, sizes_of(model, x, seen), batch_codes(model, seen), family, n_batches)
     unseen = _some(held_out, n_cells, rng)
-    return _fit(model, seen, null), _fit(model, unseen, null) if len(unseen) else None
+    draws = int(rng.integers(2**31))
+    return (
+        _fit(model, seen, null, draws),
+        _fit(model, unseen, null, draws) if len(unseen) else None,
+    )
 
 
-def _fit(model: BetaSCVI, cells: np.ndarray, null: GeneMeans) -> Fit:
+def _fit(model: BetaSCVI, cells: np.ndarray, null: GeneMeans, draws: int) -> Fit:
+    """ELBO and distortion are of the same posterior draws."""
     x = data_of(model, cells)
     loss = null.negative_log_likelihood(x, sizes_of(model, x, cells), batch_codes(model, cells))
-    distortion = model.get_reconstruction_error(indices=cells)["reconstruction_loss"]
-    return Fit(
-        len(cells), float(model.get_elbo(indices=cells)), float(distortion), float(loss.mean())
-    )
+    with seeded(draws):
+        elbo = float(model.get_elbo(indices=cells))
+    with seeded(draws):
+        distortion = model.get_reconstruction_error(indices=cells)["reconstruction_loss"]
+    return Fit(len(cells), elbo, float(distortion), float(loss.mean()))
 
 
 def _decoded(
@@ -181,7 +191,7 @@ def _decoded(
     def expression(z: np.ndarray) -> np.ndarray:
         of_cells = {name: values[: len(z)] for name, values in covariates.items()}
         decoded = model.decode(z, covariates=of_cells).astype(np.float64)
-        return decoded if is_embedding(model) else np.log1p(decoded)
+        return decoded if is_gaussian(model) else np.log1p(per_10k(decoded))
 
     z = mean[chosen] + np.sqrt(variance[chosen]) * rng.standard_normal(mean[chosen].shape)
     at_cells = expression(z)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi.factors import CodedFactor
 from betascvi.metrics import condition_prediction, dci, explicitness, sap
@@ -97,6 +98,8 @@ def conditional_figures(
         counts = np.bincount(column.values[rows])
         p = counts[counts > 0] / len(rows)
         entropy -= share * float((p * np.log(p)).sum())
+    if entropy <= 0:
+        raise UndefinedScoreError(f"{child.name} does not vary within {parent.name}.")
     gaps = _gaps("mig", information[:, None], np.array([entropy]), [child.name])
     return {
         FigureKey(key.metric, key.part, key.factor, parent.name): value

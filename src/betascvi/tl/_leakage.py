@@ -110,7 +110,7 @@ def leakage(
     factor_keys
         Columns of ``obs``, or declared factors.
     blocks
-        Name -> axes (a slice or positions), or names of blocks. ``None`` takes what ``tl.embed``
+        Name -> axes (a slice, positions or a mask), or names of blocks. ``None`` takes what ``tl.embed``
         wrote, else all axes as one block; ``"axes"`` looks at each axis alone.
     groups
         Column of ``obs`` that is held out whole, a donor for instance: what is read must then
@@ -253,10 +253,9 @@ def _chosen_blocks(
     if blocks is not None:
         asked = blocks if isinstance(blocks, Mapping) else _named_blocks(embedding, blocks)
     positions = np.arange(n_axes)
-    chosen = {}
+    chosen: dict[str, np.ndarray] = {}
     for name, axes in asked.items():
-        span = range(n_axes)[axes] if isinstance(axes, slice) else np.asarray(axes, dtype=int)
-        where = np.asarray(span, dtype=int)
+        where = _positions(name, axes, n_axes)
         if where.size and not np.isin(where, positions).all():
             raise UnknownFactorError(
                 f"block {name!r} asks for axes {sorted(set(where.tolist()))[-3:]} and more, but "
@@ -265,3 +264,18 @@ def _chosen_blocks(
         if where.size:
             chosen[str(name)] = where
     return chosen or {"all": positions}
+
+
+def _positions(block: str, axes: slice | Sequence[int], n_axes: int) -> np.ndarray:
+    """Axes of a block, given as a slice, as positions or as a mask."""
+    if isinstance(axes, slice):
+        return np.arange(n_axes)[axes]
+    given = np.asarray(axes)
+    if given.dtype != bool:
+        return given.astype(int)
+    if given.shape != (n_axes,):
+        raise ValueError(
+            f"block {block!r} is a mask of {given.size} values for {n_axes} axes; give one for "
+            "each axis, or positions."
+        )
+    return np.flatnonzero(given)

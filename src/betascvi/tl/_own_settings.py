@@ -51,6 +51,11 @@ def sizes_of(model: BetaSCVI, x: Any, indices: np.ndarray) -> np.ndarray:
     return np.asarray(x.sum(1), dtype=np.float64).ravel()
 
 
+def per_10k(mean: np.ndarray) -> np.ndarray:
+    """(cells, genes) expected counts in cells of 10,000, also where sizes are size factors."""
+    return mean * (1e4 / mean.sum(1, keepdims=True, dtype=np.float64)).astype(mean.dtype)
+
+
 def argument_of(model: BetaSCVI, name: str) -> Any:
     """An argument of the model's constructor, as it was given."""
     groups = [model.init_params_["non_kwargs"], *model.init_params_["kwargs"].values()]

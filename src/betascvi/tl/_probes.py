@@ -129,6 +129,9 @@ def cross_fit(
 def _probabilities(model: Any, z: np.ndarray, target: Target, asked: np.ndarray) -> np.ndarray:
     levels, codes = np.unique(target.values, return_inverse=True)
     out = np.zeros((len(asked), target.n_levels))
+    if len(levels) == 1:  # nothing to learn: no model takes a single class
+        out[:, levels] = 1.0
+        return out
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)  # stopped before convergence
         model.fit(z, codes)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import Cells
 from betascvi.model._handles import Handle, handle_on, handles_of
 
-_MOST_ARMS = 64
+MOST_ARMS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,18 +69,6 @@ class Targets:
         return max(self.arms, key=lambda arm: arm.weight)
 
 
-def aligned(changes: Mapping[str, Any], names: pd.Index) -> Mapping[str, Any]:
-    """The changes with each pandas Series in the order of the cells, by their names."""
-    if not isinstance(changes, Mapping):
-        return changes
-    out = {}
-    for name, target in changes.items():
-        is_named = isinstance(target, pd.Series) and target.index.is_unique and names.is_unique
-        in_order = is_named and not target.index.equals(names) and names.isin(target.index).all()
-        out[name] = target.reindex(names) if in_order else target
-    return out
-
-
 def targets_of(model: BetaSCVI, changes: Mapping[str, Any], cells: Cells) -> Targets:
     """Resolve ``{"condition": "stim", "dose": {"low": 1, "high": 3}}`` for these cells."""
     if not isinstance(changes, Mapping) or not changes:
@@ -95,9 +82,9 @@ def targets_of(model: BetaSCVI, changes: Mapping[str, Any], cells: Cells) -> Tar
         shares[name] = _shares(handles[name], target, len(cells.indices))
         words[name] = _words(handles[name], target, shares[name])
     n_arms = int(np.prod([len(of_factor) for of_factor in shares.values()]))
-    if n_arms > _MOST_ARMS:
+    if n_arms > MOST_ARMS:
         raise ValueError(
-            f"the mixtures asked for have {n_arms} combinations; {_MOST_ARMS} are decoded at most."
+            f"the mixtures asked for have {n_arms} combinations; {MOST_ARMS} are decoded at most."
         )
     arms = []
     for combination in itertools.product(*shares.values()):

@@ -16,8 +16,9 @@ from anndata import AnnData
 from betascvi._whole_numbers import is_whole, refuse_count
 from betascvi.model import BetaSCVI
 from betascvi.model._cells import is_of_embedding
-from betascvi.model._predictive import argument_is_normal, output_names, predictive
+from betascvi.model._predictive import is_gaussian, output_names, predictive
 from betascvi.tl._encoded import Encoded, encode
+from betascvi.tl._own_settings import per_10k
 from betascvi.tl._traversal_path import Path, paths_along
 from betascvi.tl._traversal_sets import members_of, refuse_sets, scores_of
 from betascvi.tl._traversal_start import start_of
@@ -139,7 +140,7 @@ def traverse(
     rows, words = start_of(adata, at, np.random.default_rng(seed))
     paths = paths_along(models, axis, span, n_steps)
     encoded = [encode(one, adata, rows) for one in models]
-    genes, is_counts = _genes_of(encoded), not _is_gaussian(models[0])
+    genes, is_counts = _genes_of(encoded), not is_gaussian(models[0])
     sets = None if gene_sets is None else members_of(gene_sets, genes, is_counts=is_counts)
     walks = list(zip(encoded, paths, strict=True))
     mean = np.mean([_mean_curves(one, path) for one, path in walks], axis=0)
@@ -179,15 +180,11 @@ def _refuse_together(models: Sequence[BetaSCVI], axis: int | str) -> None:
             f"axis {axis!r} of one seed is not that of another: several models are compared on "
             "the block of an anchored factor, which has the same meaning in all of them."
         )
-    if len({(is_of_embedding(m), _is_gaussian(m)) for m in models}) > 1:
+    if len({(is_of_embedding(m), is_gaussian(m)) for m in models}) > 1:
         raise ValueError(
             "some of the models are of counts and some Gaussian, so their curves have no mean; "
             "traverse them one by one."
         )
-
-
-def _is_gaussian(model: BetaSCVI) -> bool:
-    return is_of_embedding(model) or argument_is_normal(model)
 
 
 def _genes_of(encoded: Sequence[Encoded]) -> list[str]:
@@ -218,9 +215,10 @@ def _mean_curves(encoded: Encoded, path: Path) -> np.ndarray:
 
 def _expected(encoded: Encoded, path: Path, step: int) -> np.ndarray:
     """(cells, genes) at one step."""
-    sizes = np.full(len(encoded.mean), 1e4)
     z = path.at(encoded.mean, step)
-    return predictive(encoded.model, z, sizes, encoded.cells.covariates).mean
+    sizes = np.full(len(z), 1e4)
+    found = predictive(encoded.model, z, sizes, encoded.cells.covariates)
+    return found.mean if found.is_gaussian else per_10k(found.mean)
 
 
 def _expected_at(encoded: Encoded, path: Path, steps: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import scanpy as sc
 from anndata import AnnData
 
 from betascvi._errors import UnknownFactorError
+from betascvi._random_state import numpy_state_kept
 
 
 def refuse_sets(gene_sets: Any) -> None:
@@ -56,8 +57,9 @@ def scores_of(
 ) -> pd.DataFrame:
     """(steps, sets) scanpy's ``score_genes``."""
     logged = AnnData(np.log1p(mean), var=pd.DataFrame(index=list(genes)))
-    for name, found in sets.items():
-        _score(logged, name, found, seed)
+    with numpy_state_kept():
+        for name, found in sets.items():
+            _score(logged, name, found, seed)
     return pd.DataFrame(logged.obs[list(sets)].to_numpy(), columns=list(sets))
 
 
