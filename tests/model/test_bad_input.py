@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,3 +284,44 @@ def test_set_up_does_not_change_the_counts_or_the_users_columns(adata: AnnData) 
     assert_same_matrix(adata.layers["counts"], before["layers"]["counts"])
     assert_same_matrix(adata.X, before["X"])
     pd.testing.assert_frame_equal(adata.obs[before["obs"].columns], before["obs"])
+
+
+def test_a_column_in_place_of_a_list_of_columns_is_refused(adata: AnnData) -> None:
+    with pytest.raises(
+        ValueError, match=r"is a list of columns, got 'condition'; write \['condition'\]"
+    ):
+        BetaSCVI.setup_anndata(adata, layer="counts", categorical_covariate_keys="condition")
+
+
+@pytest.mark.parametrize("name", ["batch", "condition"])
+def test_new_cells_without_a_level_are_refused_by_name(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], adata: AnnData, name: str
+) -> None:
+    model = make_model({"batch_key": "batch", "categorical_covariate_keys": ["condition"]})
+    model.train(**quick)
+    adata.obs[name] = adata.obs[name].astype(object).where(np.arange(adata.n_obs) > 2)
+
+    with pytest.raises(FactorError, match=f"'{name}' is missing in 3 cells"):
+        model.get_latent_representation(adata)
+
+
+def test_declared_categories_without_cells_are_neither_averaged_over_nor_asked_for(
+    adata: AnnData, quick: dict[str, Any], tmp_path: Path
+) -> None:
+    adata.obs["batch"] = adata.obs["batch"].cat.add_categories(["b9"])
+    adata.obs["condition"] = adata.obs["condition"].cat.add_categories(["never"])
+    BetaSCVI.setup_anndata(
+        adata, layer="counts", batch_key="batch", categorical_covariate_keys=["condition"]
+    )
+    model = BetaSCVI(adata, n_hidden=8, n_latent=3)
+    model.train(**quick)
+    model.save(str(tmp_path / "model"))
+    loaded = BetaSCVI.load(str(tmp_path / "model"), adata, accelerator="cpu")
+
+    z = model.get_latent_representation()
+    each = [model.decode(z, {"batch": b, "condition": c})
+            for b in ("b0", "b1", "b2") for c in ("ctrl", "stim")]  # fmt: skip
+    np.testing.assert_allclose(loaded.decode(z), np.mean(each, axis=0), rtol=1e-4)
+    with pytest.raises(UnknownFactorError, match="no training cell has batch='b9', a declared"):
+        model.decode(z, {"batch": "b9"})
+    assert model.to_scvi().module.n_batch == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,39 @@ def test_a_query_whose_levels_would_be_numbered_anew_is_refused(
 
     with pytest.raises(ValueError, match=r"other levels of batch .*number them anew"):
         model.to_scvi()
+
+
+def test_levels_keep_the_codes_of_the_scvi_models_weights(
+    theirs: SCVI, tmp_path: Path, source: AnnData
+) -> None:
+    theirs.save(str(tmp_path / "model"))
+    cells = source.copy()
+    order = list(cells.obs["batch"].cat.categories)[::-1]
+    cells.obs["batch"] = cells.obs["batch"].cat.reorder_categories(order)
+    some = cells[(cells.obs["batch"] == order[0]).to_numpy()].copy()
+
+    for adata in (cells, some):
+        model = SCVI.load(str(tmp_path / "model"), adata=adata, accelerator="cpu")
+        ours = BetaSCVI.from_scvi(model)
+        each = []
+        for one in (ours, model):
+            torch.manual_seed(0)
+            each.append(one.get_normalized_expression(return_numpy=True))
+        np.testing.assert_allclose(*each, rtol=1e-3)
+
+
+@pytest.mark.parametrize("objective", ["l_vae", "target_rate"])
+def test_what_an_objective_has_learned_stays_behind(
+    make_ours: Callable[..., BetaSCVI], objective: str
+) -> None:
+    model = make_ours({}, objective=objective)
+
+    latent = model.to_scvi().get_latent_representation()
+
+    np.testing.assert_allclose(latent, model.get_latent_representation(), atol=1e-5)
+
+
+def test_the_literature_s_name_of_a_likelihood_is_saved_as_scvi_tools(
+    make_ours: Callable[..., BetaSCVI],
+) -> None:
+    assert np.isfinite(elbo(make_ours({}, gene_likelihood="gaussian").to_scvi()))

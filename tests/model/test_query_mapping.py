@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from betascvi import BetaSCVI, Factor
 from betascvi.objectives import BetaVAE
+from betascvi.presets import unsupervised
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +215,70 @@ def test_a_query_that_could_learn_nothing_of_its_batch_says_so(
     load(query, model)
 
     assert "the embedding of a new batch stays as it was drawn" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"encode_covariates": True, "n_layers": 2}, {"decoder": "additive"}],
+    ids=["joint", "encoded and deep", "additive"],
+)
+@pytest.mark.parametrize("batch_key", ["batch", "one"])
+def test_a_new_batch_leaves_the_covariates_behind_it_in_their_columns(
+    quick: dict[str, Any], source: AnnData, arguments: dict[str, Any], batch_key: str
+) -> None:
+    cells = source.copy()
+    cells.obs["one"] = "the only one"
+    BetaSCVI.setup_anndata(
+        cells, layer="counts", batch_key=batch_key,
+        categorical_covariate_keys=["condition", "site"],
+    )  # fmt: skip
+    reference = BetaSCVI(cells, n_hidden=16, n_latent=4, **arguments)
+    reference.train(**quick | {"max_epochs": 3})
+    query = cells[:50].copy()
+    query.obs[batch_key] = "a new batch"
+    query.obs["condition"] = "new too"
+
+    model = load(query, reference)
+    model.is_trained_ = True
+
+    z = reference.get_latent_representation(cells[50:60].copy())
+    np.testing.assert_allclose(model.get_latent_representation(cells[50:60].copy()), z, atol=1e-5)
+    was = {"condition": "stim", "site": "south"}
+    batch = str(cells.obs[batch_key].iloc[0])
+    before = reference.decode(z, was if batch_key == "one" else {"batch": batch, **was})
+    np.testing.assert_allclose(model.decode(z, {batch_key: batch, **was}), before, rtol=1e-4)
+
+
+def test_a_query_trains_without_weight_decay_unless_it_is_asked_for(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], query: AnnData, adata: AnnData
+) -> None:
+    preset = unsupervised(4)
+    reference = make_model({"batch_key": "batch"}, **{**preset.model, "n_hidden": 16})
+    reference.train(**{**preset.train, **quick, "max_epochs": 5})
+    shifts = reference.module.decoder.shift.fc_layers[0].weight.detach().numpy()
+    model = load(query, reference)
+
+    model.train(**{**preset.train, **quick, "max_epochs": 20})
+
+    learned = model.module.decoder.shift.fc_layers[0].weight.detach().numpy()
+    np.testing.assert_array_equal(learned[:, : shifts.shape[1]], shifts)
+    assert np.abs(learned[:, shifts.shape[1] :]).max() > 0
+    np.testing.assert_allclose(
+        model.get_latent_representation(adata), reference.get_latent_representation(), atol=1e-5
+    )
+
+
+def test_a_query_without_labels_keeps_the_temperatures_of_the_reference(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], query: AnnData
+) -> None:
+    reference = make_model(
+        {"batch_key": "batch", "factor_keys": ["condition"]}, anchors=["condition"]
+    )
+    reference.train(**quick)
+    reference.temperatures_ = {"condition": 3.0}  # as fitted to more labels than these cells have
+    query.obs["condition"] = None
+    model = load(query, reference)
+
+    model.train(**quick)
+
+    assert model.temperatures_ == {"condition": 3.0}

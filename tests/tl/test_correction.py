@@ -280,7 +280,7 @@ def test_levels_that_no_cell_has_are_not_averaged_over(atlas: AnnData) -> None:
 
     assert found.to == "the average of 3 levels"
     assert list(adata.obs["batch"].cat.categories) == [*BATCHES, "b7", "b8"]
-    with pytest.raises(UnknownFactorError, match="no level 'b8'"):
+    with pytest.raises(UnknownFactorError, match="no training cell has batch='b8'"):
         bs.tl.correct_batch(model, adata, to="b8")
 
 

@@ -16,6 +16,7 @@ from betascvi.data import ResidentCells
 from betascvi.model import BetaSCVI
 from betascvi.module import BetaVAEModule, DirectPass
 from betascvi.objectives import BetaVAE
+from betascvi.schedules import Linear
 
 
 def interrupt_at(n: int, own: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,3 +68,39 @@ def test_counts_that_do_not_fit_on_the_device_stay_in_host_memory(
 
     assert "stay in host memory" in caplog.text
     assert len(asked) == 2
+
+
+def test_a_training_that_was_cut_short_is_no_first_one(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model(objective=BetaVAE(beta=Linear(0.0, 4.0, end=0.5)))
+    handler = signal.getsignal(signal.SIGINT)
+    with (
+        patch.object(DirectPass, "gradients", interrupt_at(2, DirectPass.gradients)),
+        pytest.raises((KeyboardInterrupt, SystemExit)),
+    ):
+        model.train(max_epochs=4, **quick)
+    signal.signal(signal.SIGINT, handler)
+
+    model.train(max_epochs=4, **quick)
+
+    weights = model.history["kl_weight"].to_numpy().ravel()
+    assert weights[0] < weights[1] < 4.0  # the warm-up is run
+    assert len(weights) == 4
+    with caplog.at_level(logging.INFO, logger="betascvi"):
+        model.train(max_epochs=1, **quick)
+    assert model.history["kl_weight"].iloc[-1, 0] == 4.0
+    assert "weights stay where their schedules ended" in caplog.text
+
+
+def test_a_refused_argument_leaves_a_trained_model_trained(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model()
+    model.train(max_epochs=1, **quick)
+    model.history_ = None
+
+    with pytest.raises(ValueError, match="which no training plan takes"):
+        model.train(max_epochs=1, **quick, plan_kwargs={"learning_rate": 1e-3})
+
+    assert model.is_trained_

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lightning.pytorch.loggers import CSVLogger
-from scvi.train import SaveCheckpoint
+from scvi.train import SaveCheckpoint, TrainingPlanConfig
 
 from betascvi import BetaSCVI
 from betascvi.objectives import BetaVAE
@@ -268,3 +268,33 @@ def test_an_optimiser_of_ones_own_is_used(
     )
 
     assert isinstance(model.trainer.optimizers[0], torch.optim.SGD)
+
+
+def test_scvi_tools_config_is_taken_without_the_warm_up_that_it_always_names(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model()
+
+    model.train(max_epochs=1, **quick, plan_config=TrainingPlanConfig(lr=1e-4))
+
+    assert model.trainer.lightning_module.lr == 1e-4
+    with pytest.raises(ValueError, match="n_epochs_kl_warmup"):
+        model.train(max_epochs=1, **quick, plan_config=TrainingPlanConfig(n_epochs_kl_warmup=5))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("state_lr", "learns nothing"), ("critic_lr", "no critic")]
+)
+def test_rates_of_what_is_not_there_are_refused(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], name: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_model().train(max_epochs=1, **quick, plan_kwargs={name: 1e-3})
+
+
+@pytest.mark.parametrize("devices", [2, -1, [0, 1]])
+def test_several_devices_without_a_strategy_are_refused(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], devices: Any
+) -> None:
+    with pytest.raises(ValueError, match="name a strategy too"):
+        make_model().train(max_epochs=1, **quick, devices=devices)

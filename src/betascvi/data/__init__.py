@@ -1,6 +1,7 @@
 """From AnnData to minibatches: the fields a model registers and the checks before them."""
 
 from betascvi.data._columns import (
+    LEVELS_SEEN,
     LevelField,
     LevelsField,
     NumbersField,
@@ -28,6 +29,7 @@ from betascvi.data._resident import (
 
 __all__ = [
     "FACTORS_KEY",
+    "LEVELS_SEEN",
     "CellSplitter",
     "Chunk",
     "CountsField",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,7 +20,11 @@ from typing_extensions import override
 
 from betascvi._errors import FactorError, UnknownFactorError
 
-logger = logging.getLogger(__name__)
+LEVELS_SEEN = "levels_seen"
+"""In a field's state: levels that cells had which the model was set up (or mapped) with.
+
+scvi-tools keeps weights for every declared category; those of the others stay as they were drawn.
+"""
 
 
 class LevelField(CategoricalObsField):
@@ -37,8 +39,25 @@ class LevelField(CategoricalObsField):
         if self._name is None:
             return super().register_field(adata)
         _refuse_missing_levels(adata, self._name)
-        with _levels_that_occur(adata, [self._name]):
-            return super().register_field(adata)
+        state = super().register_field(adata)
+        return {**state, LEVELS_SEEN: self._seen_in(adata, state)}
+
+    @override
+    def transfer_field(
+        self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
+    ) -> dict[str, Any]:
+        if self._name is not None and self._name in adata_target.obs:
+            _refuse_missing_levels(adata_target, self._name)
+        state = super().transfer_field(state_registry, adata_target, **kwargs)
+        if LEVELS_SEEN not in state_registry:  # not known, of an SCVI's registry or an older one
+            return state
+        seen = state_registry[LEVELS_SEEN]
+        if kwargs.get("extend_categories"):  # these cells are going to be trained on
+            seen = list(dict.fromkeys([*seen, *self._seen_in(adata_target, state)]))
+        return {**state, LEVELS_SEEN: seen}
+
+    def _seen_in(self, adata: AnnData, state: dict[str, Any]) -> list[str]:
+        return _seen(state[self.CATEGORICAL_MAPPING_KEY], adata.obs[self.attr_key])
 
 
 class LevelsField(CategoricalJointObsField):
@@ -51,8 +70,28 @@ class LevelsField(CategoricalJointObsField):
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         for name in self.attr_keys:
             _refuse_missing_levels(adata, name)
-        with _levels_that_occur(adata, self.attr_keys):
-            return super().register_field(adata)
+        state = super().register_field(adata)
+        return {**state, LEVELS_SEEN: self._seen_in(adata, state)}
+
+    @override
+    def transfer_field(
+        self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
+    ) -> dict[str, Any]:
+        for name in self.attr_keys:
+            if name in adata_target.obs:
+                _refuse_missing_levels(adata_target, name)
+        state = super().transfer_field(state_registry, adata_target, **kwargs)
+        if LEVELS_SEEN not in state_registry:
+            return state
+        seen = state_registry[LEVELS_SEEN]
+        if kwargs.get("extend_categories"):
+            now = self._seen_in(adata_target, state)
+            seen = {name: list(dict.fromkeys([*seen[name], *now[name]])) for name in seen}
+        return {**state, LEVELS_SEEN: seen}
+
+    def _seen_in(self, adata: AnnData, state: dict[str, Any]) -> dict[str, list[str]]:
+        codes = adata.obsm[self.attr_key]
+        return {name: _seen(state[self.MAPPINGS_KEY][name], codes[name]) for name in self.attr_keys}
 
 
 class NumbersField(NumericalJointObsField):
@@ -101,29 +140,9 @@ def refuse_unknown_columns(adata: AnnData, **names: str | list[str] | None) -> N
                 )
 
 
-@contextmanager
-def _levels_that_occur(adata: AnnData, names: Sequence[str]) -> Iterator[None]:
-    """Categories that no cell has are left out: nothing could be learnt of them.
-
-    scvi-tools gives them weights all the same, which stay as they were drawn and would be averaged
-    over wherever a covariate is left open.
-    """
-    as_given = {}
-    for name in names:
-        column = adata.obs[name]
-        unused = getattr(column.dtype, "categories", pd.Index([])).difference(column.unique())
-        if len(unused):
-            as_given[name] = column
-            adata.obs[name] = column.cat.remove_unused_categories()
-            logger.info(
-                "%r declares levels that no cell has, and the model does without: %s",
-                name, list(unused[:10]),
-            )  # fmt: skip
-    try:
-        yield
-    finally:
-        for name, column in as_given.items():
-            adata.obs[name] = column
+def _seen(names: Sequence[Any], codes: Any) -> list[str]:
+    """Levels that occur, of the names in the order of their codes."""
+    return [str(names[code]) for code in np.unique(np.asarray(codes))]
 
 
 def _refuse_missing_levels(adata: AnnData, name: str) -> None:

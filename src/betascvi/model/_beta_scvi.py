@@ -14,7 +14,6 @@ from scvi.utils import setup_anndata_dsp
 from torch import Tensor
 from typing_extensions import override
 
-from betascvi._errors import TrainingError
 from betascvi.data import CellSplitter, prepare, unchanged_on_error
 from betascvi.factors import Anchor, Factor
 from betascvi.model._anchoring import blocks_of, with_blocks
@@ -30,7 +29,7 @@ from betascvi.model._query import load_query_data
 from betascvi.model._setup import fields_for, refuse_impossible
 from betascvi.model._streaming import streamed
 from betascvi.model._to_scvi import to_scvi
-from betascvi.model._training import finish_training, prepare_training
+from betascvi.model._training import finish_training, learning, prepare_training
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
 from betascvi.train import ObjectivePlan, plan_for
@@ -116,7 +115,8 @@ extra_encoder_kwargs, extra_decoder_kwargs, batch_embedding_kwargs
         manager = self._get_most_recent_anndata_manager(adata) if adata is not None else None
         anchors, layout = blocks_of(arguments.pop("anchors"), manager)
         arguments = checked(arguments, manager.registry if manager is not None else registry)
-        objective = arguments["objective"]  # as resolved: it is saved with the arguments
+        # as resolved: both are saved with the arguments
+        objective, gene_likelihood = arguments["objective"], arguments["gene_likelihood"]
         super().__init__(**with_blocks(arguments, layout))
         start_decoder(self)
         self._model_summary_string = summary_string(arguments)
@@ -210,12 +210,9 @@ datamodule, trainer_config, **trainer_kwargs
         arguments = {k: v for k, v in locals().items() if k not in _NOT_FOR_TRAIN}
         if self.module is not None:
             self._training_plan_cls = plan_for(self.module)
-        try:
-            super().train(**prepare_training(self, arguments, trainer_kwargs, restart_schedules))
-        except (TrainingError, KeyboardInterrupt, SystemExit):
-            self.module.eval()
-            self.is_trained_ = True  # what it has learned is there to be used
-            raise
+        prepared = prepare_training(self, arguments, trainer_kwargs, restart_schedules)
+        with learning(self, prepared["plan_kwargs"]["holds_final_weights"]):
+            super().train(**prepared)
         finish_training(self)
 
     @property

@@ -13,6 +13,7 @@ import torch
 from scvi import REGISTRY_KEYS, settings
 
 from betascvi._errors import UnknownFactorError
+from betascvi.data import LEVELS_SEEN
 from betascvi.module import DECODED_KEY, BetaVAEModule
 
 _MOST_SETTINGS = 64
@@ -26,11 +27,18 @@ class Covariate:
     role: Literal["batch", "categorical", "continuous"]
     levels: tuple[str, ...] = ()
     """Of batch and categorical covariates, in the order of their codes."""
+    seen: tuple[str, ...] | None = None
+    """Levels that training cells had; None where nobody knows of any that had none."""
 
     @property
     def is_categorical(self) -> bool:
         """Whether it has levels."""
         return self.role != "continuous"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Levels that the decoder has learned."""
+        return self.levels if self.seen is None else self.seen
 
     def code(self, value: Any, n_cells: int) -> np.ndarray:
         """(cells,) codes or values from one setting, or one for each cell."""
@@ -49,7 +57,13 @@ class Covariate:
             close = get_close_matches(unknown[0], self.levels, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise UnknownFactorError(
-                f"{self.name!r} has no level {unknown[0]!r}; there are {list(self.levels)}{hint}"
+                f"{self.name!r} has no level {unknown[0]!r}; there are {list(self.places)}{hint}"
+            )
+        unseen = [v for v in dict.fromkeys(map(str, values)) if v not in self.places]
+        if unseen:
+            raise UnknownFactorError(
+                f"no training cell has {self.name}={unseen[0]!r}, a declared category, so that "
+                f"the decoder has learned nothing of it; there are {list(self.places)}."
             )
         return np.array([code_of[str(v)] for v in values], dtype=np.int64)
 
@@ -100,15 +114,23 @@ def decoder_covariates(state_registries: Mapping[str, Mapping[str, Any]]) -> lis
     found = []
     levels = tuple(map(str, batch.get("categorical_mapping", ())))
     if len(levels) > 1:
-        found.append(Covariate(batch.get("original_key", "batch"), "batch", levels))
+        name = batch.get("original_key", "batch")
+        found.append(Covariate(name, "batch", levels, _names(batch.get(LEVELS_SEEN))))
     categorical = state_registries.get(REGISTRY_KEYS.CAT_COVS_KEY) or {}
+    seen = categorical.get(LEVELS_SEEN) or {}
     found += [
-        Covariate(key, "categorical", tuple(map(str, categorical["mappings"][key])))
+        Covariate(
+            key, "categorical", tuple(map(str, categorical["mappings"][key])), _names(seen.get(key))
+        )
         for key in categorical.get("field_keys", ())
     ]
     continuous = state_registries.get(REGISTRY_KEYS.CONT_COVS_KEY) or {}
     found += [Covariate(str(key), "continuous") for key in continuous.get("columns", ())]
     return found
+
+
+def _names(levels: Sequence[Any] | None) -> tuple[str, ...] | None:
+    return None if levels is None else tuple(map(str, levels))
 
 
 def settings_of(
@@ -126,14 +148,14 @@ def settings_of(
     continuous = [c.name for c in unset if not c.is_categorical]
     if continuous:
         raise ValueError(f"covariates needs values for the continuous {continuous}.")
-    n_settings = int(np.prod([len(c.levels) for c in unset])) if unset else 1
+    n_settings = int(np.prod([len(c.places) for c in unset])) if unset else 1
     if n_settings > _MOST_SETTINGS:
         raise ValueError(
             f"covariates left open have {n_settings} combinations to average over; "
             f"set some of {[c.name for c in unset]}."
         )
     fixed = {c.name: c.code(wanted[c.name], n_cells) for c in known if c.name in wanted}
-    for levels in itertools.product(*(c.levels for c in unset)):
+    for levels in itertools.product(*(c.places for c in unset)):
         free = {c.name: c.code(v, n_cells) for c, v in zip(unset, levels, strict=True)}
         yield {**fixed, **free}
 

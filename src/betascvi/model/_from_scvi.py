@@ -27,7 +27,8 @@ def from_scvi(cls: type[BetaSCVI], model: SCVI) -> BetaSCVI:
         **{k: v for group in parameters["kwargs"].values() for k, v in group.items()},
     }
     setup = model.registry["setup_args"]
-    cls.setup_anndata(model.adata, **setup)
+    # by its own registry: categories may stand in another order in these cells than in its weights
+    cls.setup_anndata(model.adata, source_registry=model.registry, **setup)
     ours = cls(model.adata, **arguments, objective=BetaVAE(beta=1.0))
     theirs = model.module.state_dict()
     wanted = ours.module.state_dict()

@@ -36,7 +36,8 @@ class Handle:
 
     def code(self, value: Any, n_cells: int) -> np.ndarray:
         """(cells,) codes, numbers or radians of one target, or of one a cell."""
-        as_covariate = Covariate(self.name, _ROLE[self.kind], self.levels)
+        seen = None if self.covariate is None else self.covariate.seen
+        as_covariate = Covariate(self.name, _ROLE[self.kind], self.levels, seen)
         codes = as_covariate.code(value, n_cells)
         if self.block is not None and self.kind == "categorical":
             lacking = np.unique(codes[np.isnan(self.block.anchors[codes, 0])])
@@ -50,8 +51,10 @@ class Handle:
     @property
     def places(self) -> tuple[str, ...]:
         """Levels that cells can be moved to: of a block those that have an anchor."""
-        if self.block is None or self.kind != "categorical":
+        if self.kind != "categorical":
             return self.levels
+        if self.block is None:
+            return self.levels if self.covariate is None else self.covariate.places
         known = ~np.isnan(self.block.anchors[:, 0])
         return tuple(level for level, is_there in zip(self.levels, known, strict=True) if is_there)
 

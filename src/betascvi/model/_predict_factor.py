@@ -71,24 +71,29 @@ def predict_factor(model: BetaSCVI, adata: AnnData | None = None, key: str = "")
 
 
 def fit_temperatures(model: BetaSCVI, cells: np.ndarray) -> dict[str, float]:
-    """Temperature of each block's predictions from the labels of these training-set cells."""
+    """Temperature of each block's predictions from the labels of these training-set cells.
+
+    Where they have too few labels (a query has none, as a rule), the one that is known stays.
+    """
+    known = getattr(model, "temperatures_", {})
     if model.module.anchored is None or len(cells) == 0:
-        return {}
+        return known
     mean, variance = _posterior(model, None, cells)
     factors = torch.as_tensor(_codes(model)[cells])
-    return {
+    found = {
         prior.name: _temperature(prior, mean[:, prior.axes], variance[:, prior.axes], factors)
         for prior in model.module.anchored.each
     }
+    return {k: known.get(k, 1.0) if t is None else t for k, t in found.items()}
 
 
 def _temperature(
     prior: BlockPrior, mean: np.ndarray, variance: np.ndarray, factors: Tensor
-) -> float:
+) -> float | None:
     values = prior.labels(factors).numpy().astype(float)
     known = np.isfinite(values)
     if known.sum() < _FEWEST_LABELS:
-        return 1.0
+        return None
     own = torch.as_tensor(mean[known], dtype=torch.float32)
     sd = torch.as_tensor(np.sqrt(variance[known]), dtype=torch.float32)
     if prior.kind == "continuous":

@@ -6,10 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from anndata import AnnData
+from scvi import REGISTRY_KEYS
 from scvi.model import SCVI
 
 from betascvi.model._anchoring import refuse_unseen
-from betascvi.module import AdditiveDecoder
+from betascvi.module import AdditiveDecoder, put_new_levels_in_place
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
@@ -44,6 +45,7 @@ def load_query_data(
     """
     inherited: Any = SCVI.load_query_data
     model: BetaSCVI = inherited.__func__(cls, adata, reference_model, *arguments, **keywords)
+    put_new_levels_in_place(model.module, _n_levels(cls, reference_model))
     refuse_unseen(model, unseen)
     if (
         isinstance(model.module.decoder, AdditiveDecoder)
@@ -55,3 +57,12 @@ def load_query_data(
             "no batch in particular. A reference with batch_representation='one-hot' learns it."
         )
     return model
+
+
+def _n_levels(cls: type[BetaSCVI], reference: str | BetaSCVI | None) -> list[int]:
+    """Levels of the reference: of the batch, then of each categorical covariate."""
+    registry = reference.registry if isinstance(reference, cls) else cls.load_registry(reference)
+    states = {k: r["state_registry"] for k, r in registry["field_registries"].items()}
+    of_batch = states.get(REGISTRY_KEYS.BATCH_KEY) or {}
+    of_others = (states.get(REGISTRY_KEYS.CAT_COVS_KEY) or {}).get("n_cats_per_key", ())
+    return [len(of_batch.get("categorical_mapping", ())), *of_others]

@@ -29,6 +29,8 @@ _COLUMNS = (
     "continuous_covariate_keys",
 )
 
+_LISTS = ("categorical_covariate_keys", "continuous_covariate_keys")
+
 
 def refuse_impossible(adata: AnnData, arguments: Mapping[str, Any], *, is_new_data: bool) -> None:
     """Refuse an embedding and counts at once, and columns that are not there."""
@@ -38,6 +40,11 @@ def refuse_impossible(adata: AnnData, arguments: Mapping[str, Any], *, is_new_da
             f"obsm_key={arguments['obsm_key']!r} takes the place of counts: "
             f"leave {' and '.join(of_counts)} out."
         )
+    for name in _LISTS:
+        if isinstance(arguments[name], str):
+            raise ValueError(
+                f"{name} is a list of columns, got {arguments[name]!r}; write [{arguments[name]!r}]."
+            )
     if not is_new_data:  # what new cells can do without is for each field to say
         refuse_unknown_columns(adata, **{name: arguments[name] for name in _COLUMNS})
 

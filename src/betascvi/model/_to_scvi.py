@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _OURS = ("objective", "anchors", "decoder", "adata", "registry")
 _OUR_SETUP = ("factor_keys", "obsm_key")
+_STATE = "objective_state."
 
 
 def to_scvi(self: BetaSCVI) -> SCVI:
@@ -36,8 +37,10 @@ def to_scvi(self: BetaSCVI) -> SCVI:
     SCVI.setup_anndata(self.adata, **{k: v for k, v in setup.items() if k not in _OUR_SETUP})
     theirs = SCVI(self.adata, **{k: v for k, v in arguments.items() if k not in _OURS})
     _refuse_other_levels(self, theirs)
-    # what an SCVI has beside these it never reads
-    theirs.module.load_state_dict({**theirs.module.state_dict(), **self.module.state_dict()})
+    # what an SCVI has beside these it never reads; what an objective has learned stays behind
+    wanted = theirs.module.state_dict()
+    ours = {k: v for k, v in self.module.state_dict().items() if not k.startswith(_STATE)}
+    theirs.module.load_state_dict({**wanted, **ours})
     theirs.to_device(self.device)
     theirs.module.eval()
     for name in ("is_trained_", "history_", "train_indices", "validation_indices", "test_indices"):

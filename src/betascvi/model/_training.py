@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scvi.model import SCVI
 from scvi.train._config import merge_kwargs
 
+from betascvi._errors import TrainingError
 from betascvi.data import why_not_resident
 from betascvi.model._cells import digest_of_names
 from betascvi.model._dead_axes import dead_free_axes, kl_of_axes
@@ -22,6 +24,7 @@ from betascvi.model._summary import (
     warn_unfinished,
     warn_unreachable,
 )
+from betascvi.train import plan_arguments
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
@@ -56,10 +59,17 @@ def prepare_training(
 ) -> dict[str, Any]:
     """Arguments for scvi-tools' ``train``: with the clock, and by the fast path where it serves."""
     refuse_more_axes_than_cells(model)
-    holds = model.is_trained_ and not restart_schedules
+    _refuse_unshared_devices(arguments["devices"], trainer_kwargs)
+    is_over = model.is_trained_ and getattr(model, "schedules_done_", True)
+    holds = is_over and not restart_schedules
+    if holds:
+        logger.info(
+            "a further training: weights stay where their schedules ended; restart_schedules=True "
+            "runs them again."
+        )
     if model.module is not None and not holds:
         warn_unreachable(model.module.objective)
-    plan = merge_kwargs(arguments["plan_config"], arguments["plan_kwargs"], name="plan")
+    plan = plan_arguments(arguments["plan_config"], arguments["plan_kwargs"])
     trainer = merge_kwargs(arguments["trainer_config"], trainer_kwargs, name="trainer")
     loader = {**(arguments["datasplitter_kwargs"] or {})}
     in_chunks = arguments["datamodule"] is None and _trains_in_chunks(
@@ -67,6 +77,9 @@ def prepare_training(
     )
     if in_chunks:
         loader["is_resident"] = True
+    if model.module is not None and _is_partly_frozen(model):
+        # Adam divides decay by its own size: what has no other gradient would go to zero
+        plan.setdefault("weight_decay", 0.0)
     return {
         **trainer,  # first: explicit arguments take precedence, as in scvi-tools
         **arguments,
@@ -77,8 +90,29 @@ def prepare_training(
     }
 
 
+@contextmanager
+def learning(model: BetaSCVI, holds: bool) -> Iterator[None]:
+    """While scvi-tools trains: what was learned up to an interrupt is there to be used.
+
+    Schedules that were cut short are not through: the next training runs them.
+    """
+    was_trained = model.is_trained_
+    # scvi-tools goes on with the columns of a history; where there are none it starts one
+    model.is_trained_ = was_trained and bool(model.history_)
+    try:
+        yield
+    except (TrainingError, KeyboardInterrupt, SystemExit):
+        model.module.eval()
+        model.is_trained_, model.schedules_done_ = True, holds
+        raise
+    except BaseException:
+        model.is_trained_ = was_trained
+        raise
+
+
 def finish_training(model: BetaSCVI) -> None:
     """Say in one line what came out; warn of schedules that were cut short."""
+    model.schedules_done_ = True
     trainer, objective = model.trainer, model.module.objective
     progress = trainer.lightning_module.realised_progress
     n_epochs = trainer.max_epochs or 0
@@ -101,6 +135,22 @@ def finish_training(model: BetaSCVI) -> None:
         held_out = np.sort(np.asarray(model.validation_indices, dtype=np.int64)[:_MOST_LABELS])
         model.temperatures_ = fit_temperatures(model, held_out if len(held_out) else some)
     logger.info("%s", model.training_summary_)
+
+
+def _refuse_unshared_devices(devices: Any, trainer_kwargs: Mapping[str, Any]) -> None:
+    """scvi-tools shares cells out between devices where a strategy is named, and only then."""
+    several = isinstance(devices, list | tuple) and len(devices) > 1
+    several = several or (isinstance(devices, int) and (devices > 1 or devices == -1))
+    if several and trainer_kwargs.get("strategy") is None:
+        raise ValueError(
+            f"devices={devices!r} asks for several, each of which would train on all of the cells: "
+            "name a strategy too, strategy='ddp_find_unused_parameters_true'."
+        )
+
+
+def _is_partly_frozen(model: BetaSCVI) -> bool:
+    """Whether it is a query on a reference that is to stay as it is."""
+    return not all(parameter.requires_grad for parameter in model.module.parameters())
 
 
 def _trains_in_chunks(

@@ -12,6 +12,7 @@ from betascvi.module._dispersion import start_dispersion
 from betascvi.module._history import REPORT_SUFFIX
 from betascvi.module._inference_gaps import Bounds, inference_gaps
 from betascvi.module._likelihood import LIKELIHOODS, Likelihood
+from betascvi.module._query_columns import put_new_levels_in_place
 from betascvi.module._vae import BetaVAEModule
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "check_decoder",
     "direct_pass",
     "inference_gaps",
+    "put_new_levels_in_place",
     "start_dispersion",
 ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from difflib import get_close_matches
-from inspect import signature
 from typing import Any
 
 import torch
@@ -21,9 +19,8 @@ from betascvi.data import Chunk
 from betascvi.module import REPORT_SUFFIX, BetaVAEModule, DirectPass, direct_pass
 from betascvi.train._decoder_rates import give_decoder_its_rate, start_from
 from betascvi.train._fused_steps import OptimizerSteps
+from betascvi.train._plan_arguments import learned_by_objective, refuse_plan_arguments
 from betascvi.train._running_means import RunningMeans
-
-_SCVI_WARMUP = ("n_epochs_kl_warmup", "n_steps_kl_warmup", "max_kl_weight", "min_kl_weight")
 
 # one cell left over at the end of an epoch says nothing of the others: to an objective that
 # compares cells it is a data set of its own
@@ -43,7 +40,7 @@ class ObjectivePlan(TrainingPlan):
         Lightning hands over many minibatches at once (:class:`betascvi.data.Chunk`); the plan
         takes the optimiser's steps itself.
     state_lr
-        Learning rate of what the objective itself learns.
+        Learning rate of what the objective itself learns; 0.01 by default.
     **plan_kwargs
         Arguments of :class:`scvi.train.TrainingPlan` but for its KL warm-up.
     """
@@ -54,20 +51,14 @@ class ObjectivePlan(TrainingPlan):
         *,
         holds_final_weights: bool = False,
         in_chunks: bool = False,
-        state_lr: float = 1e-2,
+        state_lr: float | None = None,
         **plan_kwargs: Any,
     ) -> None:
-        for name in _SCVI_WARMUP:
-            if name in plan_kwargs:
-                raise ValueError(
-                    f"plan_kwargs has {name!r}, scvi-tools' KL warm-up; here weights belong to the "
-                    "objective: BetaSCVI(adata, objective=BetaVAE(beta=schedules.Linear(0, 1)))."
-                )
-        _refuse_unknown(plan_kwargs)
+        refuse_plan_arguments(module, state_lr, plan_kwargs)
         super().__init__(module, **plan_kwargs)
         self.holds_final_weights = holds_final_weights
         self.automatic_optimization = not in_chunks
-        self.state_lr = state_lr
+        self.state_lr = 1e-2 if state_lr is None else state_lr
         self.realised_progress = 0.0
         self._means = {"train": RunningMeans(), "validation": RunningMeans()}
         self._last_good: dict[str, Tensor] = {}
@@ -234,21 +225,11 @@ class ObjectivePlan(TrainingPlan):
     def configure_optimizers(self) -> dict[str, Any]:
         config: dict[str, Any] = super().configure_optimizers()
         _use_fused_kernels(config["optimizer"])
-        state = self.module.objective_state
-        if state is not None and any(True for _ in state.parameters()):
-            _give_own_learning_rate(config["optimizer"], list(state.parameters()), self.state_lr)
+        learned = learned_by_objective(self.module)
+        if learned:
+            _give_own_learning_rate(config["optimizer"], learned, self.state_lr)
         give_decoder_its_rate(config["optimizer"], self.module)
         return config
-
-
-def _refuse_unknown(plan_kwargs: dict[str, Any]) -> None:
-    """scvi-tools hands what it does not know to the loss, where a typing error would be lost."""
-    known = [*signature(TrainingPlan.__init__).parameters, "state_lr", "critic_lr"]
-    for name in plan_kwargs:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise ValueError(f"plan_kwargs has {name!r}, which no training plan takes{hint}")
 
 
 def _use_fused_kernels(optimizer: torch.optim.Optimizer) -> None:
