@@ -320,3 +320,14 @@ def test_a_last_pass_of_fewer_samples_is_no_gain(fitted: BetaSCVI) -> None:
     assert evidence(n_mc_samples_per_pass=6) == pytest.approx(whole, abs=0.1)  # was log(12 / 7) up
     with pytest.raises(ValueError, match="n_mc_samples is a whole number from 1 up, got 0"):
         fitted.get_marginal_ll(n_mc_samples=0)
+
+
+@pytest.mark.parametrize("method", ["get_likelihood_parameters", "get_feature_correlation_matrix"])
+def test_figures_of_a_dispersion_are_refused_of_a_poisson(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], method: str
+) -> None:
+    model = make_model(gene_likelihood="poisson")
+    model.train(**quick)
+
+    with pytest.raises(ValueError, match="with a dispersion, and gene_likelihood is 'poisson'"):
+        getattr(model, method)()

@@ -36,15 +36,15 @@ def of_genes(method: _Method) -> _Method:
     return cast("_Method", evaluate)
 
 
-def of_counts(method: _Method) -> _Method:
-    """A figure of a likelihood of counts, refused where it is Gaussian."""
+def of_dispersion(method: _Method) -> _Method:
+    """A figure of a likelihood of counts with a dispersion, refused where it is another."""
 
     @wraps(method)
     def evaluate(model: SCVI, *args: Any, **kwargs: Any) -> Any:
-        if model.module is not None and model.module.gene_likelihood == "normal":
+        if model.module is not None and model.module.gene_likelihood not in {"nb", "zinb"}:
             raise ValueError(
-                f"{method.__name__} is about the likelihood of counts, and gene_likelihood is "
-                "'normal' here."
+                f"{method.__name__} is about the likelihood of counts with a dispersion, and "
+                f"gene_likelihood is {model.module.gene_likelihood!r} here."
             )
         return method(model, *args, **kwargs)
 
@@ -57,8 +57,8 @@ class Evaluation(SCVI):
     get_elbo = streamed(SCVI.get_elbo)
     get_normalized_expression = of_genes(SCVI.get_normalized_expression)
     differential_expression = of_genes(SCVI.differential_expression)
-    get_likelihood_parameters = of_counts(SCVI.get_likelihood_parameters)
-    get_feature_correlation_matrix = of_counts(SCVI.get_feature_correlation_matrix)
+    get_likelihood_parameters = of_dispersion(SCVI.get_likelihood_parameters)
+    get_feature_correlation_matrix = of_dispersion(SCVI.get_feature_correlation_matrix)
 
     @override
     def get_marginal_ll(
