@@ -1,6 +1,6 @@
 """Accuracy and speed of the count likelihoods, beside scvi-tools' own in the same run.
 
-``python benchmarks/likelihoods.py [--quick] [--threads 2] [--device cpu] [--out results/x.json]``
+``python -m benchmarks.likelihoods [--quick] [--threads 2] [--device cpu] [--out PATH]``
 
 Accuracy: negative log-likelihoods of single genes against fifty digits over theta 1e-4 to 1e8,
 mu 1e-8 to 1e6, x 0 to 1e5. Speed: value and gradients of one minibatch, the two libraries taking
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from scvi import distributions
 
+from benchmarks import _record
 from betascvi import likelihoods
 
 COUNTS = (0, 1, 2, 3, 7, 50, 1000, 100_000)
@@ -177,7 +178,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cells", type=int, default=128)
     parser.add_argument("--genes", type=int, default=2000)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=_record.RESULTS / "likelihoods.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results: dict[str, object] = {
@@ -191,7 +192,7 @@ def main() -> None:
     times = 10 if options.quick else 100
     results["speed"] = speed((options.cells, options.genes), times, options.device)
     results["load after"] = os.getloadavg()[0]
-    if options.out:
+    if not options.quick:
         options.out.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -44,8 +44,9 @@ class BetaTCVAE(Objective):
     (the total correlation by (D - 1) log N), which have no gradient.
 
     A minibatch biases the total correlation downwards, more so for narrow posteriors: larger
-    minibatches, truer figures. Blocks other than the free one are charged their closed-form KL
-    (``anchored_kl``) and take no part in the decomposition. A minibatch needs two cells.
+    minibatches, truer figures. Anchored blocks take no part: a model charges each its own KL
+    (``<factor>_kl``). In a step of one's own with other blocks they are charged their closed-form
+    KL as ``anchored_kl``. A minibatch needs two cells.
     """
 
     beta: Weight = 4.0

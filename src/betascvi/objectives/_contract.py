@@ -49,9 +49,9 @@ class Step:
     make_x: Callable[[], Tensor] | None = None
     """Builds the dense data; ask :attr:`x` for them."""
     factors: Mapping[str, Tensor] = field(default_factory=dict)
-    """Factor name -> (cells,) codes or values; NaN where the label is missing."""
+    """Anchored factor -> (cells,) codes or values; NaN where the label is missing."""
     blocks: Mapping[str, slice] = field(default_factory=dict)
-    """Block name -> its axes; always has ``"free"``."""
+    """Block name -> its axes; always has ``"free"``, in a model all that an objective sees."""
     state: nn.Module | None = None
     """What the objective learns, from :meth:`Objective.make_state`."""
     critic: nn.Module | None = None

@@ -70,7 +70,7 @@ def learned_beta(
     r"""Train with a learned :math:`\beta`, then again with what it learned, and compare by seed.
 
     Three arms beside the learned one, all with the same seeds, cells and epochs: ``"fixed"`` at
-    the :math:`\hat\beta` that training ended with, ``"replayed"``, the same course epoch by epoch
+    the weight (``realised_beta``) that training ended with, ``"replayed"``, the same course epoch by epoch
     with nothing learned, and ``"shuffled"``, the values of that course in another order. What
     ``"fixed"`` and ``"replayed"`` have as well is due to the value and its course, not to a
     parameter that is learned.

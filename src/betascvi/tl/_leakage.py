@@ -130,9 +130,9 @@ def leakage(
     A block that holds noise reads 0 on average, and below 0 about half of the time. The probe
     for each fold is chosen on the other folds (the logistic one unless another leads it there
     by a standard error), because the best of four on pure noise reads 0.03-0.06 at 400-1200
-    cells. Intervals are of the figure on cells drawn anew with the probes
-    as fitted, plus the error of the null's mean. A leak near 0 says that these probes found
-    nothing on so many cells, not that nothing is there.
+    cells. Intervals are of the figure on cells drawn anew, wider for probes that other cells
+    would have fitted otherwise (Nadeau and Bengio, 2003), plus the error of the null's mean. A
+    leak near 0 says that these probes found nothing on so many cells, not that nothing is there.
     """
     embedding, coded = embedding_of(adata, key), factors_of(adata, factor_keys)
     chosen = _chosen_blocks(embedding, blocks)
