@@ -160,7 +160,7 @@ def test_our_generative_begins_with_the_arguments_of_scvi_tools() -> None:
 
 
 def test_scvi_tools_plan_still_has_the_warm_up_we_refuse() -> None:
-    from betascvi.train._plan import _SCVI_WARMUP
+    from betascvi.train._plan_arguments import _SCVI_WARMUP
 
     assert set(_SCVI_WARMUP) <= set(arguments_of(TrainingPlan.__init__))
 
