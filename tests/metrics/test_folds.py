@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from betascvi.metrics._folds import as_groups, deal_folds
+from betascvi.metrics._folds import as_groups, at_most, deal_folds
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_folds=st.integers(2, 6))
@@ -54,3 +54,15 @@ def test_groups_that_share_a_rare_level_are_not_all_in_one_fold(seed: int) -> No
 
     assert np.unique(folds[levels == 1]).size == 3
     assert all(np.unique(folds[donors == donor]).size == 1 for donor in range(50))
+
+
+def test_no_more_rows_are_taken_than_asked_for_and_from_everywhere() -> None:
+    rows = np.arange(19_999) * 2
+
+    some = at_most(rows, 10_000)
+
+    assert len(some) == 10_000
+    assert (some[0], some[-1]) == (0, rows[-1])
+    assert np.isin(some, rows).all()
+    assert len(np.unique(some)) == 10_000
+    assert at_most(rows, 20_000) is rows

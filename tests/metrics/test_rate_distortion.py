@@ -56,3 +56,10 @@ def test_means_and_spreads_are_over_seeds_and_failed_runs_are_left_out():
 def test_a_table_without_rates_is_refused():
     with pytest.raises(UndefinedScoreError, match="no column"):
         rate_distortion(pd.DataFrame({"beta": [1.0]}))
+
+
+def test_of_one_seed_a_setting_no_bulge_can_be_told_from_noise():
+    found = rate_distortion(_sweep([1, 4, 9, 16], [100, 80, 90, 66], n_seeds=1))
+
+    assert found.is_convex is None
+    assert "cannot be told from one seed" in str(found)

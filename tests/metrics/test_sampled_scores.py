@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi.metrics import beta_vae_score, factor_vae_score
 
@@ -106,3 +107,19 @@ def test_the_same_seed_gives_the_same_score(score: Callable[..., Score], known_f
     one, other = (score(z, known_factors.factors, seed=3, **FEW) for _ in range(2))
 
     assert float(one) == float(other)
+
+
+@either_score
+def test_factors_may_lack_labels_of_different_cells(
+    score: Callable[..., Score], known_factors
+) -> None:
+    columns = [known_factors.factors[:, i].astype(float) for i in range(2)]
+    columns[1][::10] = np.nan
+
+    found = score(known_factors.z[:, :2], columns, discrete=True)
+
+    assert float(found) > 0.95
+    columns[0][:] = 0.0
+    columns[0][::10] = 1.0  # where the other has no label
+    with pytest.raises(UndefinedScoreError, match="a single level on the 1080 cells"):
+        score(known_factors.z[:, :2], columns, discrete=True)

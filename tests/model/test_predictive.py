@@ -105,3 +105,15 @@ def test_a_cell_with_more_than_expected_keeps_having_more() -> None:
     # the posterior mean of the scale is (theta + x) / (theta + mean); it adds to x its rate
     assert carried[0] == pytest.approx(30.0 + 3.0 * 31.0 / 4.0, rel=0.02)
     assert carried[1] == pytest.approx(3.0 / 4.0, rel=0.05)
+
+
+def test_fractional_counts_stay_where_nothing_is_thinned() -> None:
+    counts = np.array([[0.7, 1.6, 3.0]])
+    same = Predictive(np.array([[1.0, 2.0, 3.0]]), np.ones(3))
+    less = Predictive(np.array([[1.0, 1e-9, 3.0]]), np.ones(3))
+
+    kept = carry(counts, same, same, np.random.default_rng(0))
+    thinned = carry(counts, same, less, np.random.default_rng(0))
+
+    np.testing.assert_allclose(kept, counts, rtol=1e-6)
+    np.testing.assert_allclose(thinned, [[0.7, 0.0, 3.0]], rtol=1e-6)

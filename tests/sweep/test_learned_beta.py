@@ -8,6 +8,7 @@ import betascvi as bs
 from betascvi import BetaSCVI
 from betascvi.objectives import LVAE, BetaVAE
 from betascvi.sweep import ENGINES, learned_beta
+from betascvi.sweep._learned_beta import _of_length
 
 _ASKED = {
     "seeds": [0, 1],
@@ -102,3 +103,10 @@ def test_with_a_folder_nothing_is_trained_twice(cells, found, there):
 def test_what_cannot_be_compared_is_refused(cells, arguments, message):
     with pytest.raises(ValueError, match=message):
         bs.sweep.learned_beta(cells, **arguments)
+
+
+def test_arms_of_a_training_that_stopped_early_have_its_epochs():
+    spec = {"seeds": [0], "train": {"early_stopping": True, "max_epochs": 40}}
+
+    assert _of_length(spec, 3)["train"] == {"early_stopping": False, "max_epochs": 3}
+    assert _of_length({"seeds": [0], "train": {"max_epochs": 40}}, 3)["train"] == {"max_epochs": 40}

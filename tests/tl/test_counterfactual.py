@@ -531,3 +531,14 @@ def test_groups_of_no_cell_are_refused_and_a_column_named_twice_is_one(
     twice = bs.tl.GroupStatistics(["cell_type", "cell_type"])
     table = bs.tl.counterfactual(model, atlas, STIM, output=twice).to_frame()
     assert table["group"].nunique() == 3
+
+
+def test_a_draw_of_positions_is_made_once_for_all_chunks(model: BetaSCVI) -> None:
+    encoded = encode(model, model.adata, None, with_sd=True)
+
+    first = encoded.positions(0, 3)
+
+    assert encoded.positions(0, 3) is first
+    assert not np.array_equal(encoded.positions(1, 3), first)
+    again = encode(model, model.adata, None, with_sd=True)
+    np.testing.assert_array_equal(again.positions(0, 3), first)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import scvi
+from scipy import sparse
 
 import betascvi as bs
 from betascvi import BetaSCVI
 from betascvi.datasets import Levels, Sequencing, simulated_atlas
+from betascvi.tl import _data_error
 from betascvi.tl._group_effects import LogMeans, spread_between
 
 QUICK: dict[str, Any] = {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False}
@@ -73,3 +75,22 @@ def test_an_interval_is_wider_for_a_group_whose_response_was_not_seen() -> None:
 
     assert 0.7 < widths["seen"] < 1.4
     assert widths["unseen"] > 1.15 * widths["seen"]
+
+
+def test_a_cell_counts_the_same_whatever_chunk_it_is_read_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adata = simulated_atlas(n_cells=300, n_genes=30, seed=0)
+    deep = np.arange(300) >= 150
+    counts = sparse.csr_matrix(adata.layers["counts"], dtype=np.float32)
+    adata.layers["counts"] = sparse.diags_array(np.where(deep, 5.0, 1.0)).dot(counts).tocsr()
+    BetaSCVI.setup_anndata(adata, layer="counts")
+    model = BetaSCVI(adata, n_hidden=8, n_latent=2)
+    groups = np.stack([np.arange(300) % 2 == 0, np.arange(300) % 2 == 1])
+
+    whole = _data_error._log_means(model, np.arange(300), groups)
+    monkeypatch.setattr(_data_error, "_CHUNK", 60)
+    pieces = _data_error._log_means(model, np.arange(300), groups)
+
+    for name in ("log2", "variance"):
+        np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), rtol=1e-9)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Num
 from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi._whole_numbers import refuse_count
-from betascvi.metrics._folds import as_groups, deal_folds
+from betascvi.metrics._folds import as_groups, at_most, deal_folds
 from betascvi.metrics._inputs import Flags, as_columns, as_embedding, live_axes
 
 # disentanglement_lib fits on 10,000 cells; the area no longer moves beyond.
@@ -118,7 +118,7 @@ def _area(
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
-    fitted = np.flatnonzero(~held_out)[:: max(1, int((~held_out).sum()) // _MOST_FITTED)]
+    fitted = at_most(np.flatnonzero(~held_out), _MOST_FITTED)
     if fitted.size == 0 or not held_out.any() or np.ptp(levels[fitted]) == 0:
         return None
     mean, sd = z[fitted].mean(axis=0), z[fitted].std(axis=0)

@@ -36,6 +36,13 @@ def _deal(levels: np.ndarray, n_folds: int, rng: np.random.Generator) -> np.ndar
     return folds
 
 
+def at_most(rows: Int[np.ndarray, " rows"], most: int) -> Int[np.ndarray, " fewer"]:
+    """All of the rows, or ``most`` of them, evenly spread."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)]
+
+
 def as_groups(groups: Any, n_cells: int) -> np.ndarray | None:
     """Group of each cell as an array, or None where every cell stands alone."""
     if groups is None:

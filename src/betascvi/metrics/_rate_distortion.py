@@ -25,11 +25,13 @@ class RateDistortion:
     bulges: tuple[str, ...]
     """Points that lie above the line between two others of their objective by more than the
     noise of seeds: a convex curve has none."""
+    has_noise: bool = True
+    """Whether any setting has two seeds or more, so that the noise of seeds is known."""
 
     @property
-    def is_convex(self) -> bool:
-        """Whether no point lies above the line between two others."""
-        return not self.bulges
+    def is_convex(self) -> bool | None:
+        """Whether no point lies above the line between two others; None of one seed a setting."""
+        return not self.bulges if self.has_noise else None
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each objective and beta."""
@@ -43,8 +45,10 @@ class RateDistortion:
     def __str__(self) -> str:
         best = self.best()
         of = "" if np.isnan(best["beta"]) else f" at beta {best['beta']:g}"
-        shape = "convex within the noise of seeds" if self.is_convex else "; ".join(self.bulges)
-        return f"best ELBO {best['elbo']:.1f}: {best['objective']}{of}; the curve is {shape}"
+        shape = "; ".join(self.bulges) or "the curve is convex within the noise of seeds"
+        if not self.has_noise:
+            shape = "whether the curve is convex cannot be told from one seed a setting"
+        return f"best ELBO {best['elbo']:.1f}: {best['objective']}{of}; {shape}"
 
 
 def rate_distortion(frame: pd.DataFrame) -> RateDistortion:
@@ -71,10 +75,14 @@ def rate_distortion(frame: pd.DataFrame) -> RateDistortion:
     groups = known.groupby(["objective", "beta"], dropna=False, sort=False)
     figures = [c for c in known.select_dtypes("number") if c not in {"beta", "seed"}]
     means = groups[figures].mean()
-    spreads = groups[figures].std(ddof=1).add_suffix("_sd").fillna(0.0)
+    spreads = groups[figures].std(ddof=1).add_suffix("_sd")
     table = means.join(spreads).join(groups.size().rename("n_seeds")).reset_index()
+    variances = table["distortion_sd"].dropna() ** 2
+    if variances.empty:
+        return RateDistortion(table, (), has_noise=False)
+    curves = table.fillna({"distortion_sd": float(np.sqrt(variances.mean()))})
     bulges = [
-        bulge for _, curve in table.groupby("objective", sort=False) for bulge in _bulges(curve)
+        bulge for _, curve in curves.groupby("objective", sort=False) for bulge in _bulges(curve)
     ]
     return RateDistortion(table, tuple(bulges))
 
@@ -88,7 +96,7 @@ def _bulges(curve: pd.DataFrame) -> list[str]:
             row = points.loc[middle]
             found.append(
                 f"{row['objective']} at beta {row['beta']:g} lies {height:.1f} nats above the line "
-                f"between its neighbours"
+                "between two others"
             )
     return found
 

@@ -167,8 +167,12 @@ def _known_in_all(columns: Sequence[Column], n_cells: int) -> np.ndarray:
 
 def _levels_of(column: Column, is_known: np.ndarray, n_bins: int) -> np.ndarray:
     levels = column.present_levels(n_bins)
-    if column.known is not None:
-        levels = levels[is_known[column.known]]
+    levels = levels[is_known if column.known is None else is_known[column.known]]
+    if np.ptp(levels) == 0:
+        raise UndefinedScoreError(
+            f"factor {column.name!r} has a single level on the {len(levels)} cells that have a label "
+            "of every factor; leave it out, or score fewer factors at once."
+        )
     return np.unique(levels, return_inverse=True)[1]
 
 

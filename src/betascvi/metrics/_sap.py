@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from betascvi._results import Score
-from betascvi.metrics._folds import as_groups, deal_folds
+from betascvi.metrics._folds import as_groups, at_most, deal_folds
 from betascvi.metrics._inputs import Column, Flags, as_columns, as_embedding, live_axes
 
 # disentanglement_lib fits on 10,000 cells; more change a classifier of one axis by nothing.
@@ -119,7 +119,7 @@ def _accuracies(
         held_out = folds == fold
         if not held_out.any() or held_out.all():
             continue
-        fitted = np.flatnonzero(~held_out)[:: max(1, int((~held_out).sum()) // _MOST_FITTED)]
+        fitted = at_most(np.flatnonzero(~held_out), _MOST_FITTED)
         for i in range(z.shape[1]):
             guess = _machine(z[fitted, i], levels[fitted], z[held_out, i])
             is_right[i, held_out] = guess == levels[held_out]

@@ -115,7 +115,7 @@ def carry(
     scale, other_scale = _shared_scales(one, other, rng, counts)
     rate = one.mean.astype(np.float64) * scale
     other_rate = other.mean.astype(np.float64) * other_scale
-    return _coupled(counts.astype(np.int64), rate, other_rate, rng).astype(np.float32)
+    return _coupled(counts, rate, other_rate, rng).astype(np.float32)
 
 
 def carried_mean(counts: np.ndarray, one: Predictive, other: Predictive) -> np.ndarray:
@@ -131,10 +131,14 @@ def carried_mean(counts: np.ndarray, one: Predictive, other: Predictive) -> np.n
 def _coupled(
     counts: np.ndarray, rate: np.ndarray, other_rate: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Poisson counts of ``rate``, thinned or added to until they are of ``other_rate``."""
+    """Poisson counts of ``rate``, thinned or added to until they are of ``other_rate``.
+
+    Fractional ones (of corrected counts) are rounded where they are thinned, and else stay.
+    """
     kept = np.divide(other_rate, rate, out=np.ones_like(rate), where=rate > other_rate)
     more = rng.poisson(np.maximum(other_rate - rate, 0.0))
-    return np.asarray(rng.binomial(counts, kept) + more)
+    thinned = rng.binomial(np.rint(counts).astype(np.int64), kept)
+    return np.asarray(np.where(kept < 1.0, thinned, counts) + more)
 
 
 def _shared_scales(

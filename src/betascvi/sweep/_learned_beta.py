@@ -124,8 +124,16 @@ def _of_seed(
         "shuffled": _replayed(shuffled),
     }
     for arm, beta in arms.items():
-        row, _ = _carried_out(adata, BetaVAE(beta=beta), engine, out, spec)
+        row, _ = _carried_out(adata, BetaVAE(beta=beta), engine, out, _of_length(spec, len(course)))
         yield arm, target_of(beta), row
+
+
+def _of_length(spec: Mapping[str, Any], n_epochs: int) -> dict[str, Any]:
+    """As many epochs as the learned run had, where its length was not fixed beforehand."""
+    train = spec.get("train") or {}
+    if not train.get("early_stopping"):
+        return {**spec}
+    return {**spec, "train": {**train, "early_stopping": False, "max_epochs": n_epochs}}
 
 
 def _replayed(course: Course) -> Staged:

@@ -156,7 +156,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     frame = pd.DataFrame(list(rows))
     # a missing figure is NaN whether it was read from disk or measured a moment ago
-    words = {"objective", "regime", "problems", "error"} | {
+    words = {"objective", "regime", "problems", "error", "not_scored"} | {
         c for c in frame if str(c).endswith("_undefined")
     }
     numbers = [column for column in frame if column not in words]

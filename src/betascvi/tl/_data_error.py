@@ -145,11 +145,13 @@ def _log_means(model: BetaSCVI, training: np.ndarray, belongs: np.ndarray) -> Lo
     x = model.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
     shape = (len(belongs), x.shape[1])
     sums, squares = np.zeros(shape), np.zeros(shape)
-    for start in range(0, len(training), _CHUNK):
+    starts = range(0, len(training), _CHUNK)
+    totals = np.concatenate([np.ravel(x[training[i : i + _CHUNK]].sum(1)) for i in starts])
+    scale = np.median(totals) / np.maximum(totals, 1.0)  # one for all cells, whatever their chunk
+    for start in starts:
         rows = training[start : start + _CHUNK]
         part = sparse.csr_matrix(x[rows], dtype=np.float64)
-        totals = np.maximum(np.asarray(part.sum(1)).ravel(), 1.0)
-        part = sparse.diags_array(np.median(totals) / totals) @ part
+        part = sparse.diags_array(scale[start : start + _CHUNK]) @ part
         chosen = sparse.csr_matrix(belongs[:, start : start + _CHUNK].astype(float))
         sums = sums + (chosen @ part).toarray()
         squares = squares + (chosen @ part.multiply(part)).toarray()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from betascvi.model._cells import Cells, cells_of
 from betascvi.model._evaluation import refuse_other_genes
 from betascvi.model._predictive import Predictive, output_names, predictive
 from betascvi.tl._targets import Arm, Targets
+
+_KEPT_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +34,20 @@ class Encoded:
     """(cells, axes); None where only means were asked for."""
     obs: pd.DataFrame
     genes: list[str]
+    drawn: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    """Draws that have been asked for, as each chunk of cells asks again; so many as fit."""
 
     def positions(self, sample: int | None, seed: int) -> np.ndarray:
         """(cells, axes): posterior means, or the same draw whenever it is asked for."""
         if sample is None or self.sd is None:
             return self.mean
+        if (seed, sample) in self.drawn:
+            return self.drawn[seed, sample]
         noise = np.random.default_rng([seed, sample]).standard_normal(self.mean.shape)
-        return (self.mean + self.sd * noise).astype(self.mean.dtype)
+        draw = (self.mean + self.sd * noise).astype(self.mean.dtype)
+        if not self.drawn or (len(self.drawn) + 1) * draw.nbytes <= _KEPT_BYTES:
+            self.drawn[seed, sample] = draw
+        return draw
 
     def observed(self, rows: slice) -> np.ndarray:
         """(cells, genes) what was counted in a chunk of cells."""
