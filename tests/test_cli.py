@@ -30,15 +30,6 @@ def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixtu
     assert f"betascvi {command} " in capsys.readouterr().out.split("example:")[1]
 
 
-def test_the_help_shows_an_example_of_each_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-
-    examples = capsys.readouterr().out.split("examples:")[1]
-    for command in ("demo", "fit", "score", "report", "sweep"):
-        assert f"  betascvi {command} " in examples
-
-
 def test_no_command_prints_the_help_and_fails() -> None:
     assert main([]) == 2
 

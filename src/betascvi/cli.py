@@ -49,11 +49,6 @@ command goes on where it was.
 """
 
 
-_EXAMPLES = "examples:\n" + "\n".join(
-    text.splitlines()[2] for text in (_DEMO, _FIT, _SCORE, _REPORT, _SWEEP)
-)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
@@ -76,8 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="betascvi",
         description="Latent axes that mean something: fit beta-VAEs on single-cell counts, score axes.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands")
