@@ -14,6 +14,7 @@ import pytest
 import scanpy as sc
 
 from betascvi import BetaSCVI, Factor
+from betascvi._errors import UnknownFactorError
 from betascvi.factors import as_factors
 from betascvi.report import _page_axes, _page_cells, report_into, report_of_saved
 from betascvi.report._figure import draw_axes
@@ -330,3 +331,10 @@ def test_the_figure_of_a_fit_shows_factors_with_missing_labels(
 
     titles = [ax.get_title() for ax in figure.axes]
     assert "some" in titles
+
+
+def test_a_factor_that_is_no_column_is_refused_with_the_closest(
+    model: BetaSCVI, cells: anndata.AnnData
+) -> None:
+    with pytest.raises(UnknownFactorError, match="did you mean 'batch'"):
+        score_held_out(latents_of(model, cells), ["batches"], None, 0)

@@ -50,9 +50,13 @@ def held_out_of(latents: AnnData) -> AnnData | None:
 
 
 def scorable(held_out: AnnData, factors: Sequence[str | Factor]) -> list[Factor]:
-    """Those of the factors in which these cells differ."""
-    named = as_factors(factors)
-    return [f for f in named if tells_cells_apart(code_factor(held_out.obs[f.name], f))]
+    """Those of the factors in which these cells differ; one that is no column is for the scores to refuse."""
+    obs = held_out.obs
+    return [
+        f
+        for f in as_factors(factors)
+        if f.name not in obs or tells_cells_apart(code_factor(obs[f.name], f))
+    ]
 
 
 def score_held_out(

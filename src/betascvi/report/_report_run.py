@@ -119,8 +119,9 @@ def _notes(
     for name in not_walked(model):
         yield f"{name} has too many levels to walk through here; bs.tl.traverse does it."
     held_out = held_out_of(latents)
-    for factor in factors if held_out is not None else ():
-        if factor not in scorable(held_out, factors):
+    scored = factors if held_out is None else scorable(held_out, factors)
+    for factor in factors:
+        if factor not in scored:
             yield f"The cells that were not trained on do not differ in {factor.name}: not scored."
     if held_out is None:
         yield "Which cells the model was trained on is not known, or all of them: nothing is scored."
