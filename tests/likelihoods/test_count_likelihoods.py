@@ -147,6 +147,49 @@ def test_counts_of_a_hundred_thousand_are_finite_and_close(minibatch, kind):
     _assert_same(mine, batch.to(torch.float64).evaluate(kind), 1e-5)
 
 
+@pytest.mark.parametrize("theta", [1e-4, 0.3, 100.0, 1e4, 1e6, 1e8], ids="theta {:g}".format)
+@pytest.mark.parametrize("normalise", ["softmax", "softplus", "exp"])
+def test_large_counts_at_their_mean_keep_the_few_nats_they_cost(minibatch, kind, normalise, theta):
+    """Cost and gain are of the count's size and cancel: rounding either shows."""
+    x, part = torch.cartesian_prod(
+        torch.tensor([13.0, 20.0, 31.0, 33.0, 100.0, 1e3, 1e4, 1e5]),
+        torch.tensor([0.5, 0.9, 0.99, 1.0, 1.01, 1.1, 2.0]),
+    ).T[:, :, None]
+    none = torch.zeros_like(x)
+    log_mu = (x * part).log()
+    offset = none.exp().expm1().log() if normalise == "softplus" else none  # softplus of it is one
+    batch = replace(
+        minibatch(0, 1.0, (len(x), 1)),
+        x=x,
+        logits=log_mu if normalise == "exp" else offset,
+        log_library=none if normalise == "exp" else log_mu,
+        log_dispersion=torch.tensor([theta]).log(),
+    )
+
+    mine, exact = (
+        _nll(batch.to(dtype), kind, normalise) for dtype in (torch.float32, torch.float64)
+    )
+
+    torch.testing.assert_close(mine.double(), exact, rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.parametrize("normalise", ["softmax", "softplus", "exp"])
+def test_cells_of_a_million_counts_keep_their_digits(minibatch, kind, normalise):
+    batch = minibatch(9, 150.0, (16, 2000), spread=0.1)
+    assert batch.x.sum(1).min() > 5e5
+
+    mine, exact = (
+        _nll(batch.to(dtype), kind, normalise) for dtype in (torch.float32, torch.float64)
+    )
+
+    torch.testing.assert_close(mine.double(), exact, rtol=1e-6, atol=0.0)
+
+
+def _nll(batch, kind, normalise):
+    arguments = {name: getattr(batch, name) for name in _arguments(kind)}
+    return getattr(likelihoods, kind)(batch.rows, **arguments, normalise=normalise)
+
+
 def test_fractional_counts_are_evaluated_as_they_are(minibatch, kind):
     batch = minibatch(9, 0.3)
     batch = replace(batch, x=batch.x * 1.37)

@@ -19,7 +19,7 @@ from betascvi.likelihoods._fused import Needs, Parameters
 from betascvi.likelihoods._rate import Normalise
 from betascvi.likelihoods._rising import rising_factorial
 from betascvi.likelihoods._rows import SparseRows
-from betascvi.likelihoods._terms import Terms
+from betascvi.likelihoods._terms import Terms, mend_at_large_counts
 
 # From here on log(1 + r) - r / (1 + r) loses its leading digits in single precision.
 _NEARLY_POISSON = 20.0
@@ -44,9 +44,10 @@ def linear_terms(
     x = rows.value.to(mu.dtype).numpy()
     gain = (x * np.log(slope_at)).astype(np.float64)
     by_theta = x * ratio_at / whole_at if needs.log_dispersion else None
-    _add_rising_factorial(gain, by_theta, rows, ratio_at, at.log_dispersion)
     ratio = mu * inverse
     cost = torch.log1p(ratio).mul_(theta)
+    _evaluate_large_counts(gain, cost, rows, mu_at, at.log_dispersion)
+    _add_rising_factorial(gain, by_theta, rows, ratio_at, at.log_dispersion)
     slope = torch.div(mu, ratio.add_(1.0), out=ratio)
     return Terms(
         cost=cost,
@@ -93,6 +94,25 @@ def _mean(
     mu = share.mul_(library / total)
     return mu, lambda by_rate: by_rate.addcmul_(
         mu, by_rate.sum(1, keepdim=True).div_(library), value=-1.0
+    )
+
+
+def _evaluate_large_counts(
+    gain: np.ndarray,
+    cost: torch.Tensor,
+    rows: SparseRows,
+    mu_at: np.ndarray,
+    log_theta: torch.Tensor,
+) -> None:
+    """Put x log(mu / (1 + r)) of large counts in double precision; their cost is mended with it."""
+    large = rows.large.numpy()
+    mu = mu_at[large].astype(np.float64)
+    theta = np.exp(log_theta.double().numpy())[rows.col.numpy()[large]]
+    log_whole = np.log1p(mu / theta)
+    gain[large] = rows.value.numpy()[large] * (np.log(mu) - log_whole)
+    exact_cost = torch.from_numpy(theta * log_whole)
+    mend_at_large_counts(
+        torch.from_numpy(gain), cost.take(rows.index[rows.large]), exact_cost, rows
     )
 
 

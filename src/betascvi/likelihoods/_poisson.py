@@ -6,8 +6,8 @@ import torch
 
 from betascvi.likelihoods._fused import Evaluation, Needs, Parameters, fused
 from betascvi.likelihoods._rate import Normalise, gradient_to_logits, log_share
-from betascvi.likelihoods._rows import SparseRows
-from betascvi.likelihoods._terms import subtract_at_counts, sum_over_genes
+from betascvi.likelihoods._rows import SparseRows, widest
+from betascvi.likelihoods._terms import mend_at_large_counts, subtract_at_counts, sum_over_genes
 
 
 def poisson(
@@ -20,8 +20,7 @@ def poisson(
 
     .. math:: -\log p(x) = \sum_g \mu_g - x_g \log \mu_g + \log x_g!
 
-    Under a softmax the rates of a cell sum to its library size, so that the dense part is one
-    softmax. Gradients are computed with the value, once.
+    The dense part is one exponential. Gradients are computed with the value, once.
 
     Parameters
     ----------
@@ -43,20 +42,23 @@ def poisson(
 
 def _evaluate(rows: SparseRows, at: Parameters, normalise: Normalise, needs: Needs) -> Evaluation:
     share = log_share(at.logits, normalise)
-    library = torch.exp(at.log_library)
-    x = rows.value.to(share.dtype)
-    log_rate = share.view(-1).take(rows.index) + at.log_library[:, 0].take(rows.row)
+    exact = widest(share.device)
+    log_library, x = at.log_library.to(exact), rows.value.to(exact)
+    library = torch.exp(log_library)
+    log_rate = share.take(rows.index).to(exact) + log_library[:, 0].take(rows.row)
     rate = share.exp()  # per unit of library until it is needed in full
-    total = rate.sum(1, keepdim=True) if normalise != "softmax" else torch.ones_like(library)
-    nll = sum_over_genes(library * total, rows, x * log_rate)
-    outcome = Evaluation(nll)
+    gain, large = x * log_rate, rows.large
+    cost = rate.take(rows.index[large]) * library[:, 0].take(rows.row[large])
+    mend_at_large_counts(gain, cost, log_rate[large].exp(), rows)
+    total = library * rate.sum(1, keepdim=True, dtype=exact)
+    outcome = Evaluation(sum_over_genes(total, rows, gain).to(share.dtype))
     counts = rows.sum_per_cell(x)[:, None]
     if needs.log_library:
-        outcome.by_log_library = library * total - counts
+        outcome.by_log_library = (total - counts).to(share.dtype)
     if needs.logits:
         # Under a softmax the library leaves the slope: p times the counts of the cell, less x.
-        rate.mul_(counts if normalise == "softmax" else library)
-        by_rate = subtract_at_counts(rate, rows, x)
+        rate.mul_((counts if normalise == "softmax" else library).to(rate.dtype))
+        by_rate = subtract_at_counts(rate, rows, x.to(rate.dtype))
         outcome.by_logits = (
             by_rate
             if normalise == "softmax"

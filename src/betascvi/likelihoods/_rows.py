@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from betascvi.likelihoods._scatter import scatter_rows
 
+# Beyond this, cost and gain are of the count's size and cancel but for a few nats.
+LARGE = 32
+
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
@@ -101,6 +104,11 @@ class SparseRows:
     def beyond_one(self) -> torch.Tensor:
         """Entries whose count is not one; log 1! and the rising factorial of one vanish."""
         return positions(self.value, lambda value: value != 1)
+
+    @cached_property
+    def large(self) -> torch.Tensor:
+        """Entries whose count is so large that their cost has to be known in double precision."""
+        return positions(self.value, lambda value: value > LARGE)
 
     @cached_property
     def totals(self) -> torch.Tensor:

@@ -47,25 +47,26 @@ def _largest(logits: _Array) -> np.float32:
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
 def _costs(
-    mu: _Array, rate: np.float32, theta: _Array, inverse: _Array, slope: _Array, by_theta: _Array,
-    weight: np.float32,
-) -> tuple[np.float32, np.float32]:  # fmt: skip
-    """Sums of theta log(1 + mu / theta) and of its slope by log mu, which is written down."""
-    cost, slopes = np.float32(0.0), np.float32(0.0)
+    mu: _Array, rate: np.float32, theta: _Array, inverse: _Array, cost: _Array, slope: _Array,
+    by_theta: _Array, weight: np.float32,
+) -> tuple[float, np.float32]:  # fmt: skip
+    """Write down theta log(1 + mu / theta) and its slope by log mu; the sums of both."""
+    total, slopes = 0.0, np.float32(0.0)
     for g in range(mu.shape[0]):
         scale = theta[g]
         log_whole, rest = log1p_of_positive(mu[g] * rate * inverse[g])
         by_theta[g] += weight * scale * rest
         by_rate = scale * (log_whole - rest)
         slope[g] = by_rate
-        cost += scale * log_whole
+        cost[g] = scale * log_whole
+        total += np.float64(cost[g])
         slopes += by_rate
-    return cost, slopes
+    return total, slopes
 
 
 @njit(fastmath=RELAXED, error_model="numpy", cache=True)
 def _dense_part(
-    logits: _Array, library: float, dispersion: _Two, share: _Array, slope: _Array,
+    logits: _Array, library: float, dispersion: _Two, share: _Array, cost: _Array, slope: _Array,
     by_theta: _Array, weight: np.float32,
 ) -> tuple[float, float, np.float32, float]:  # fmt: skip
     """Cost and slope of a row of zeros; then the largest logit and the sum of exponentials."""
@@ -76,16 +77,16 @@ def _dense_part(
         total += _exponentials(logits[start:end], largest, share[start:end])
     rate = np.float32(library / total)
     theta, inverse = dispersion
-    cost, slopes = 0.0, 0.0
+    costs, slopes = 0.0, 0.0
     for start in range(0, logits.shape[0], _STRIP):
         end = start + _STRIP
         part = _costs(
-            share[start:end], rate, theta[start:end], inverse[start:end], slope[start:end],
-            by_theta[start:end], weight,
+            share[start:end], rate, theta[start:end], inverse[start:end], cost[start:end],
+            slope[start:end], by_theta[start:end], weight,
         )  # fmt: skip
-        cost += part[0]
+        costs += part[0]
         slopes += part[1]
-    return cost, slopes, largest, total
+    return costs, slopes, largest, total
 
 
 @njit(error_model="numpy", cache=True)
@@ -99,22 +100,24 @@ def _rising_of_few(x: float, theta: float) -> tuple[float, float]:
 
 
 @njit(error_model="numpy", cache=True)
-def _gain_of_many(x: float, log_mu: float, theta: float, ratio: float) -> tuple[float, float]:
-    r"""Log-likelihood's gain over a zero for large and for fractional x, and by log theta.
+def _likelihood_of_many(x: float, log_mu: float, theta: float) -> tuple[float, float]:
+    r"""Log-likelihood but for log x!, for large and for fractional x; its gain's slope by log theta.
 
     .. math:: \log\Gamma(x + \theta) - \log\Gamma(\theta) + x \log\frac{r}{1 + r}
+        - \theta \log(1 + r)
+
+    The last two terms cancel but for a few nats, so that both need double precision.
     """
     far, digamma_far = _log_gamma(x + theta)
     near, digamma_near = _log_gamma(theta)
-    if ratio < 1.0:
-        log_odds = log_mu - math.log(theta) - math.log1p(ratio)
-    else:
-        log_odds = -math.log1p(1.0 / ratio)
+    log_ratio = log_mu - math.log(theta)
+    ratio = math.exp(log_ratio)
+    log_whole = math.log1p(ratio)
     if x < 1e-3 * theta:  # the difference of digammas cancels; this is exact to (x / theta)^2
         slope = 0.5 * x * (1.0 - x) / (theta + (2.0 * x - 1.0) / 3.0) + x * ratio / (1.0 + ratio)
     else:
         slope = theta * (digamma_far - digamma_near) - x / (1.0 + ratio)
-    return far - near + x * log_odds, slope
+    return far - near + x * (log_ratio - log_whole) - theta * log_whole, slope
 
 
 @njit(error_model="numpy", cache=True)
@@ -153,10 +156,11 @@ def _odds_at_counts(
 
 @njit(error_model="numpy", cache=True)
 def _sparse_part(
-    col: _Array, count: _Array, log_mu: _Array, theta: _Array, slope: _Array, by_theta: _Array,
+    col: _Array, count: _Array, log_mu: _Array, theta: _Array, dense: _Two, by_theta: _Array,
     weight: np.float32, terms: _Array,
 ) -> float:  # fmt: skip
-    """Add what counts change to the slopes; their log-likelihood's gain over zeros."""
+    """Add what counts change to the dense part's slopes; their log-likelihood's gain over zeros."""
+    cost, slope = dense
     gain, product = 0.0, 1.0
     for i in range(col.shape[0]):
         g, x, ratio = col[i], np.float64(count[i]), terms[1, i]
@@ -173,8 +177,8 @@ def _sparse_part(
                 gain += math.log(product)
                 product = 1.0
         else:
-            value, by_scale = _gain_of_many(x, log_mu[i], np.float64(theta[g]), np.float64(ratio))
-            gain += value
+            value, by_scale = _likelihood_of_many(x, log_mu[i], np.float64(theta[g]))
+            gain += value + np.float64(cost[g])  # what the dense part has for it
             own = np.float32(by_scale)
         by_theta[g] -= weight * own
     return gain + math.log(product)
@@ -194,20 +198,23 @@ def _evaluate_block(
     bounds, cols, values = counts
     nll, slope, by_theta = out
     share = np.empty(logits.shape[1], np.float32)
+    cost = np.empty(logits.shape[1], np.float32)
     terms = np.empty((3, logits.shape[1]), np.float32)
     theta, inverse = dispersion
     by_theta[:] = 0.0
     for cell in range(cells[0], cells[1]):
         entries = slice(bounds[cell], bounds[cell + 1])
         col, count = cols[entries], values[entries]
-        cost, slopes, largest, total = _dense_part(
-            logits[cell], library[cell], dispersion, share, slope[cell], by_theta, weight[cell]
-        )
+        costs, slopes, largest, total = _dense_part(
+            logits[cell], library[cell], dispersion, share, cost, slope[cell], by_theta,
+            weight[cell],
+        )  # fmt: skip
         rate = library[cell] / total
         fewer = _odds_at_counts(col, count, share, np.float32(rate), inverse, terms)
         log_mu = logits[cell][col] + (math.log(rate) - largest)
-        gain = _sparse_part(col, count, log_mu, theta, slope[cell], by_theta, weight[cell], terms)
-        nll[cell] = cost - gain
+        dense = cost, slope[cell]
+        gain = _sparse_part(col, count, log_mu, theta, dense, by_theta, weight[cell], terms)
+        nll[cell] = costs - gain
         _to_logits(slope[cell], share, np.float32((slopes - fewer) / total), weight[cell])
 
 

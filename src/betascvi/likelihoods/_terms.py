@@ -50,12 +50,17 @@ def log_space_terms(rows: SparseRows, at: Parameters, normalise: Normalise, need
     rising, rising_slope = log_rising_factorial(x, theta_at)
     # The rising factorial comes without x log theta where theta > 1; neither is it added here.
     log_odds = theta_at.clamp(min=0.0) - softplus(-u_at)
+    gain, cost = rising + x * log_odds, theta * softplus(u)
+    if cost.dtype != exact:
+        large = rows.large
+        exact_cost = theta_at[large].exp() * softplus(u_at[large])
+        mend_at_large_counts(gain, cost.take(rows.index[large]), exact_cost, rows)
     by_theta = needs.log_dispersion
     return Terms(
-        cost=theta * softplus(u),
+        cost=cost,
         cost_by_rate=theta * torch.sigmoid(u),
         cost_by_theta=lambda: theta * softplus_minus_sigmoid(u),
-        gain=rising + x * log_odds,
+        gain=gain,
         gain_by_rate=(x * torch.sigmoid(-u_at)).to(u.dtype),
         gain_by_theta=(rising_slope + x * torch.sigmoid(u_at)).to(u.dtype) if by_theta else None,
         to_logits=lambda by_rate: gradient_to_logits(by_rate, at.logits, share, normalise),
@@ -67,6 +72,13 @@ def at_counts(parameter: torch.Tensor, rows: SparseRows) -> torch.Tensor:
     return parameter[rows.col] if parameter.ndim == 1 else parameter.reshape(-1)[rows.index]
 
 
+def mend_at_large_counts(
+    gain: torch.Tensor, cost: torch.Tensor, exact_cost: torch.Tensor, rows: SparseRows
+) -> None:
+    """Give the gain of large counts what rounding took from their cost: the two nearly cancel."""
+    gain[rows.large] += cost.to(gain.dtype) - exact_cost
+
+
 def subtract_at_counts(dense: torch.Tensor, rows: SparseRows, values: torch.Tensor) -> torch.Tensor:
     """Subtract ``values`` at the non-zeros, in place."""
     dense.view(-1).scatter_add_(0, rows.index, -values)
@@ -75,4 +87,5 @@ def subtract_at_counts(dense: torch.Tensor, rows: SparseRows, values: torch.Tens
 
 def sum_over_genes(dense: torch.Tensor, rows: SparseRows, sparse: torch.Tensor) -> torch.Tensor:
     """Dense part less the sparse one plus log x!, per cell; added up in double precision."""
-    return (rows.log_factorial - rows.sum_per_cell(sparse) + dense.sum(1)).to(dense.dtype)
+    total = dense.sum(1, dtype=widest(dense.device))
+    return (rows.log_factorial - rows.sum_per_cell(sparse) + total).to(dense.dtype)
