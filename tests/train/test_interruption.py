@@ -49,6 +49,9 @@ def test_an_interruption_within_a_chunk_leaves_a_model_that_can_be_trained_and_u
     state = model.module.state_dict()
     assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
     assert np.isfinite(model.get_latent_representation()).all()
+    rows = np.concatenate([model.train_indices, model.validation_indices, model.test_indices])
+    assert sorted(rows) == list(range(model.adata.n_obs))  # tools ask for held-out cells
+    assert len(model.validation_indices)
     model.train(max_epochs=1, **{**quick, "batch_size": 16})
 
 

@@ -32,7 +32,7 @@ from betascvi.model._to_scvi import to_scvi
 from betascvi.model._training import finish_training, learning, prepare_training
 from betascvi.module import BetaVAEModule
 from betascvi.objectives import Objective
-from betascvi.train import ObjectivePlan, plan_for
+from betascvi.train import ObjectivePlan, Runner, plan_for
 
 _NOT_FOR_TRAIN = {"self", "__class__", "restart_schedules", "trainer_kwargs"}
 
@@ -80,6 +80,7 @@ extra_encoder_kwargs, extra_decoder_kwargs, batch_embedding_kwargs
     _module_cls = BetaVAEModule
     _training_plan_cls = ObjectivePlan
     _data_splitter_cls = CellSplitter
+    _train_runner_cls = Runner
 
     is_trained_: bool
 
