@@ -5,7 +5,7 @@ Each run (data set, method, seed) is a process of its own and a folder under
 needs: ``--data``, ``--methods`` and ``--seeds`` choose what a sitting adds, and every sitting
 writes the table of all runs there are. In full it is five seeds of ours and of what takes seconds,
 and three of the other networks; ``VARIANTS`` of ours run by name alone (``benchmarks.additive``
-measures such). ``--methods DRVI --epochs 30`` gives DRVI about the time that ours takes for 200.
+measures such). ``--methods DRVI --epochs 30`` gives DRVI one to three times what ours takes for 200.
 Scores are drvi-py's own code where it can be imported (``BETASCVI_PEERS`` names a folder it was
 installed to with ``pip install --no-deps --target``), else this package's versions of the same
 scores; DRVI's rows are left out, visibly, without it.
