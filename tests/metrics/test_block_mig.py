@@ -107,9 +107,12 @@ def test_one_block_is_refused(z: np.ndarray, labels: pd.DataFrame) -> None:
         block_mig(z, labels, {"condition": slice(0, 1)})
 
 
-def test_an_empty_block_is_refused(z: np.ndarray, labels: pd.DataFrame) -> None:
+@pytest.mark.parametrize("axes", [slice(5, 5), slice(3, 9), [], [9], [0.5]], ids=repr)
+def test_a_block_that_is_empty_or_beyond_z_is_refused(
+    z: np.ndarray, labels: pd.DataFrame, axes: slice | list[int]
+) -> None:
     with pytest.raises(ValueError, match="block 'free' holds no axis"):
-        block_mig(z, labels, {**BLOCKS, "free": slice(5, 5)})
+        block_mig(z, labels, {**BLOCKS, "free": axes})
 
 
 def test_owners_for_fewer_factors_are_refused(z: np.ndarray, labels: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from betascvi._errors import UndefinedScoreError
 from betascvi.metrics import mig
 
 
@@ -96,3 +97,10 @@ def test_parts_take_the_gap_apart(known_factors) -> None:
 def test_an_unknown_estimator_is_refused(known_factors) -> None:
     with pytest.raises(ValueError, match="'histogram' or 'ksg', got 'kde'"):
         mig(*known_factors, estimator="kde")  # type: ignore[arg-type]  # that is the test
+
+
+def test_neighbours_within_levels_of_one_cell_are_refused() -> None:
+    z = np.random.default_rng(0).normal(size=(40, 2))
+
+    with pytest.raises(UndefinedScoreError, match="no level of two cells"):
+        mig(z, np.arange(40), estimator="ksg")

@@ -123,3 +123,8 @@ def test_factors_may_lack_labels_of_different_cells(
     columns[0][::10] = 1.0  # where the other has no label
     with pytest.raises(UndefinedScoreError, match="a single level on the 1080 cells"):
         score(known_factors.z[:, :2], columns, discrete=True)
+
+
+def test_points_that_share_one_factor_are_refused(known_factors) -> None:
+    with pytest.raises(UndefinedScoreError, match="share one factor by chance"):
+        beta_vae_score(known_factors.z, known_factors.factors, n_train=1)

@@ -64,3 +64,8 @@ def test_a_copied_axis_is_refused_as_infinite() -> None:
 def test_unknown_marginals_are_refused() -> None:
     with pytest.raises(ValueError, match="'gaussian' or 'ranks', got 'kde'"):
         total_correlation(np.eye(3), marginals="kde")  # type: ignore[arg-type]  # that is the test
+
+
+def test_a_single_cell_is_refused() -> None:
+    with pytest.raises(UndefinedScoreError, match="holds one"):
+        total_correlation(np.eye(3)[:1])

@@ -287,6 +287,27 @@ def test_nested_levels_are_predicted_within_their_parent(quick: dict[str, Any]) 
     np.testing.assert_allclose(summed[of_batch.columns], of_batch, atol=1e-5)
 
 
+@pytest.mark.parametrize("swap", [None, 0.0])
+def test_a_parent_none_of_whose_cells_has_a_nested_label_is_trained(
+    quick: dict[str, Any], swap: float | None
+) -> None:
+    from betascvi.datasets import simulated_atlas
+
+    adata = simulated_atlas(n_cells=150, n_genes=50, design="nested", seed=0)
+    unlabelled = (adata.obs["batch"] == "b0").to_numpy()
+    adata.obs["donor"] = adata.obs["donor"].astype(object).mask(unlabelled)
+    BetaSCVI.setup_anndata(adata, layer="counts", factor_keys=["batch", "donor"])
+    settings = {} if swap is None else {"swap": swap}
+    model = BetaSCVI(adata, n_hidden=16, n_latent=3,
+                     anchors=["batch", Anchor("donor", within="batch", **settings)])  # fmt: skip
+
+    model.train(**quick)
+
+    assert np.isfinite(model.history["train_loss"].to_numpy(dtype=float)).all()
+    of_donor = model.predict_factor(adata, "donor")
+    np.testing.assert_allclose(of_donor.sum(axis=1), 1.0, atol=1e-5)
+
+
 def test_diagnose_and_the_pyro_program_know_the_priors_of_blocks(anchored: BetaSCVI) -> None:
     diagnosis = tl.diagnose(anchored, n_cells=100)
     assert [*diagnosis.axes.names] == ["free_1", "free_2", "free_3", "free_4"]

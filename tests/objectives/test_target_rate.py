@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -105,3 +106,18 @@ def test_a_rate_that_is_not_a_number_does_not_reach_the_weight() -> None:
 def test_settings_without_meaning_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TargetRate(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rates", "is_held"),
+    [([9.0] * 50 + [7.9, 8.1, 8.05], True), ([8.0] * 50 + [8.2, 8.3, 8.3], False)],
+    ids=["held", "three percent off"],
+)
+def test_a_rate_that_is_not_held_within_two_percent_is_said(
+    rates: list[float], is_held: bool
+) -> None:
+    history = {name: pd.DataFrame({name: rates}) for name in ("kl_train", "kl_weight")}
+
+    said = TargetRate(rate=8.0).shortfall(history)
+
+    assert (said is None) == is_held

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi._whole_numbers import refuse_count
 from betascvi.metrics._inputs import Flags
@@ -83,6 +84,10 @@ def beta_vae_score(
     rng = np.random.default_rng(seed)
     draws = make_draws(z, factors, (discrete, circular, n_bins), rng, "beta_vae_score")
     points, shared = _points(draws, batch_size, n_train, rng)
+    if len(np.unique(shared)) < 2:
+        raise UndefinedScoreError(
+            f"all n_train = {n_train} points to fit on share one factor by chance; ask for more."
+        )
     asked, truth = _points(draws, batch_size, max(1, n_train // 2), rng)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="lbfgs failed to converge")

@@ -135,10 +135,18 @@ def _own_blocks(
 
 
 def _axes(z: np.ndarray, name: str, axes: Axes) -> np.ndarray:
-    block = z[:, axes if isinstance(axes, slice) else np.asarray(axes)]
-    if block.ndim != 2 or block.shape[1] == 0:
-        raise ValueError(f"block {name!r} holds no axis of z, which has {z.shape[1]}: {axes!r}.")
-    return block
+    n_axes = z.shape[1]
+    if isinstance(axes, slice):
+        is_inside = all(end is None or -n_axes <= end <= n_axes for end in (axes.start, axes.stop))
+        chosen = np.arange(n_axes)[axes]
+    else:
+        chosen = np.asarray(axes)
+        is_inside = bool(np.isin(chosen, np.arange(-n_axes, n_axes)).all())
+    if chosen.ndim != 1 or len(chosen) == 0 or not is_inside:
+        raise ValueError(
+            f"block {name!r} holds no axis of z, or one beyond the {n_axes} of z: {axes!r}."
+        )
+    return z[:, chosen]
 
 
 def _known(

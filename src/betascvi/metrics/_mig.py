@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Num
 
+from betascvi._errors import UndefinedScoreError
 from betascvi._results import Score
 from betascvi.metrics._information import factor_entropies, information_matrix
 from betascvi.metrics._inputs import Column, Flags, as_columns, as_embedding
@@ -104,6 +105,11 @@ def _ksg(z: np.ndarray, column: Column, n_neighbors: int, seed: int) -> np.ndarr
 
     settings = {"n_neighbors": n_neighbors, "random_state": seed}
     if column.kind == "categorical":
+        if np.unique(column.values, return_counts=True)[1].max() < 2:
+            raise UndefinedScoreError(
+                f"{column.name} has no level of two cells: nearest neighbours within a level tell "
+                "nothing of it; use estimator='histogram'."
+            )
         return np.asarray(mutual_info_classif(z, column.values, **settings))
     if column.kind == "continuous":
         return np.asarray(mutual_info_regression(z, column.values, **settings))

@@ -57,6 +57,8 @@ def total_correlation(
     True
     """
     z = as_embedding(z, min_axes=2, asked_by="total_correlation").astype(np.float64)
+    if len(z) < 2:
+        raise UndefinedScoreError("total_correlation is of cells that differ; z holds one.")
     is_live = live_axes(z)
     live = z[:, is_live]
     if marginals == "ranks":

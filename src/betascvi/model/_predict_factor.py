@@ -143,7 +143,8 @@ def _level_probabilities(
         factors[:, prior.parent_column] = parent
         siblings = prior.cpu_log_probabilities(own, sd, temperature, factors).exp().numpy()
         has = prior.parent_of.cpu().numpy() == parent
-        p[:, has] = siblings[:, has] * of_parent[:, [parent]]
+        has |= not has.any()  # of a parent without a level of its own it may be any
+        p[:, has] += siblings[:, has] * of_parent[:, [parent]]
     return p
 
 

@@ -181,8 +181,11 @@ class BlockPrior(nn.Module):
         return both.clamp(min=_LEAST).log()
 
     def _is_sibling(self, factors: Tensor) -> Tensor | None:
-        """(cells, levels) which levels share the cell's parent; all where that is not known."""
+        """(cells, levels) which levels share the cell's parent; all where that tells of none.
+
+        A parent may be unknown, or no cell with a label is of it.
+        """
         if self.parent_column is None:
             return None
-        parent = factors[:, self.parent_column]
-        return (self.parent_of[None] == parent[:, None]) | ~parent.isfinite()[:, None]
+        siblings = self.parent_of[None] == factors[:, self.parent_column, None]
+        return siblings | ~siblings.any(1, keepdim=True)

@@ -36,8 +36,9 @@ class IWAE(Objective):
     :math:`\sum_k v_k^2 \, \partial_{z_k} \log w_k \, \nabla_\phi z_k`. Same expectation, and its
     noise does not grow over the signal as K grows.
 
-    The bound in the history is ``reconstruction`` (mean over samples) plus
-    ``importance_weighted_kl``; ``elbo_*`` stays the evidence lower bound. For evaluation with
+    The bound is the loss (``train_loss_epoch`` in the history, without anchors): the mean
+    reconstruction of the K samples plus ``importance_weighted_kl``. ``reconstruction_loss_*`` is of
+    one further sample, and ``elbo_*`` stays the evidence lower bound. For evaluation with
     any number of samples use :meth:`BetaSCVI.get_marginal_ll`, this very bound.
 
     References

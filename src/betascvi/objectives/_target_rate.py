@@ -13,7 +13,8 @@ from betascvi.objectives._contract import LossTerms, Objective, Step, Term
 from betascvi.objectives._settings import check_positive
 from betascvi.schedules import Weight, bounds_of, check_weight, target_of, weight_at
 
-_NEAR = 0.1
+_NEAR = 0.02
+_LAST_PART = 20
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,13 @@ class TargetRate(Objective):
 
     @override
     def shortfall(self, history: Mapping[str, Any]) -> str | None:
-        """Where the last epoch's rate is more than a tenth off."""
+        """Where the rate of the last epochs, a twentieth of them, is more than 2 % off."""
         if not {"kl_train", "kl_weight"} <= set(history) or not len(history["kl_train"]):
             return None
-        rate, asked = float(history["kl_train"].iloc[-1, 0]), target_of(self.rate)
+        rates, asked = history["kl_train"].iloc[:, 0], target_of(self.rate)
+        moves = bounds_of(self.rate)[0] < bounds_of(self.rate)[1]
+        n_last = 1 if moves else max(len(rates) // _LAST_PART, 1)
+        rate = float(rates.iloc[-n_last:].mean())
         if abs(rate - asked) <= _NEAR * asked:
             return None
         weight = float(history["kl_weight"].iloc[-1, 0])

@@ -33,6 +33,8 @@ from betascvi.tl._own_settings import (
 
 _MOST_CELLS_DECODED = 600
 _N_PRIOR_DRAWS = 300
+_LEAST_CELLS = 12
+"""Half of them are more than the five neighbours that ``support`` looks at."""
 
 
 def diagnose(model: BetaSCVI, *, n_cells: int = 2000, seed: int = 0) -> Diagnosis:
@@ -129,6 +131,11 @@ def _cells_of(model: BetaSCVI) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             "diagnose needs the cells that the model was trained on, and those of model.adata are "
             "others (or stand in another order); load it with adata= the AnnData of the training."
+        )
+    if len(training) < _LEAST_CELLS:
+        raise ValueError(
+            f"diagnose compares prior draws with halves of the training cells and needs "
+            f"{_LEAST_CELLS} of them; the model was trained on {len(training)}."
         )
     held_out = np.sort(np.asarray(model.validation_indices, dtype=np.int64))
     return training, held_out

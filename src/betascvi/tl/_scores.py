@@ -69,7 +69,8 @@ def score_disentanglement(
     replacement (a delete-d jackknife): no cell appears twice, so none can stand on both sides of a split. DCI changes
     with the number of cells and plug-in information is biased upwards: compare embeddings on
     the same cells. ``ceiling`` is what a perfect code scores where one axis holds one factor:
-    for MIG 1 - max_l I(c_k; c_l) / H(c_k).
+    for MIG 1 - max_l I(c_k; c_l) / H(c_k). SAP fits axes as they are spaced: its ceiling is of
+    levels 0, 1, 2, ... and another spacing may score above it.
 
     A factor nested in another (donor in batch) gets further rows with ``given`` set: MIG within
     the levels of its parent, with labels permuted within them too.
