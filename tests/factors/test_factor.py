@@ -80,6 +80,27 @@ def test_given_levels_fix_the_codes() -> None:
     assert coded.levels == ("b", "c", "a")
 
 
+@pytest.mark.parametrize("levels", [("1", "2"), ("1.0", "2.0")])
+def test_whole_numbers_are_the_same_levels_as_the_floats_that_pandas_makes_of_them(
+    levels: tuple[str, str],
+) -> None:
+    named = Factor("f", "categorical")
+
+    whole = code_factor(pd.Series([2, 1, 2]), named, levels)
+    floats = code_factor(pd.Series([2.0, np.nan, 2.0]), named, levels)
+
+    assert whole.values.tolist() == [1, 0, 1]
+    assert floats.values.tolist() == [1, -1, 1]
+    with pytest.raises(UnknownFactorError, match=r"1\.5"):
+        code_factor(pd.Series([1.5]), named, levels)
+
+
+def test_factors_are_named_by_any_sequence_and_not_by_a_mapping() -> None:
+    assert as_factors(np.array(["a", "b"])) == as_factors(pd.Index(["a", "b"]))
+    with pytest.raises(FactorError, match="got a mapping"):
+        as_factors({"angle": "circular"})  # type: ignore[arg-type]  # that is the test
+
+
 def test_a_level_outside_the_given_ones_is_refused_with_the_closest() -> None:
     with pytest.raises(UnknownFactorError, match=r"\['stimm'\].*did you mean 'stim'"):
         code(["ctrl", "stimm"], levels=["ctrl", "stim"])

@@ -359,6 +359,16 @@ def test_an_anchor_that_is_not_registered_is_refused(make_model: Callable[..., B
         make_model(FACTORS, anchors=["site"])
 
 
+@pytest.mark.filterwarnings("ignore:Save path contains no saved anndata")
+def test_blocks_without_cells_to_lay_them_out_are_refused_in_words(
+    anchored: BetaSCVI, tmp_path: Path
+) -> None:
+    anchored.save(tmp_path / "model", overwrite=True)
+
+    with pytest.raises(ValueError, match="laid out by the labels of cells"):
+        BetaSCVI.load(tmp_path / "model")
+
+
 def test_a_confounded_design_is_refused_by_name_unless_accepted() -> None:
     from betascvi.datasets import simulated_atlas
 

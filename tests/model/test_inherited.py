@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -272,6 +273,7 @@ def test_new_cells_with_known_covariates_are_encoded(fitted: BetaSCVI, adata: An
     )
 
 
+@pytest.mark.filterwarnings("ignore:`?var_names")
 @pytest.mark.parametrize(
     "ask",
     [
@@ -279,6 +281,7 @@ def test_new_cells_with_known_covariates_are_encoded(fitted: BetaSCVI, adata: An
         pytest.param(lambda m, a: m.get_normalized_expression(a), id="expression"),
         pytest.param(lambda m, a: m.get_elbo(a), id="elbo"),
         pytest.param(lambda m, a: bs.tl.embed(m, a), id="embed"),
+        pytest.param(lambda m, a: BetaSCVI.load_query_data(a, m), id="query"),
     ],
 )
 def test_genes_in_another_order_are_refused(
@@ -286,6 +289,34 @@ def test_genes_in_another_order_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"another order than the model's .*get_var_names"):
         ask(fitted, source[:, ::-1].copy())
+
+
+@pytest.mark.filterwarnings("ignore:`?var_names")
+def test_a_model_is_not_loaded_with_genes_in_another_order(
+    fitted: BetaSCVI, source: AnnData, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "model")
+
+    with pytest.raises(ValueError, match="another order than the model's"):
+        BetaSCVI.load(tmp_path / "model", adata=source[:, ::-1].copy())
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        (np.array([True, False, True]), "a mask of 3 values"),
+        ([], "no cell is chosen"),
+        (["cell_1"], "get_indexer"),
+        (slice(0, 3), "list of positions or a mask"),
+        ([10**6], "indices go from 1000000"),
+    ],
+    ids=repr,
+)
+def test_indices_that_are_none_are_refused_in_words(
+    fitted: BetaSCVI, indices: Any, message: str
+) -> None:
+    with pytest.raises((ValueError, KeyError), match=message):
+        fitted.get_latent_representation(indices=indices)
 
 
 def test_genes_of_other_names_are_taken_by_position_with_a_warning(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from anndata import AnnData
 
+import betascvi as bs
 from betascvi import BetaSCVI, Factor
 from betascvi.objectives import BetaVAE
 from betascvi.presets import unsupervised
@@ -282,3 +283,20 @@ def test_a_query_without_labels_keeps_the_temperatures_of_the_reference(
     model.train(**quick)
 
     assert model.temperatures_ == {"condition": 3.0}
+
+
+def test_what_the_reference_may_have_seen_is_not_said_to_be_unseen(
+    make_model: Callable[..., BetaSCVI], adata: AnnData, quick: dict[str, Any]
+) -> None:
+    reference = make_model({"batch_key": "batch", "factor_keys": ["cell_type"]})
+    reference.train(**quick)
+    query = adata[:50].copy()
+    query.obs["batch"] = "a new batch"
+    mapped = load(query, reference)
+    mapped.train(**quick)
+
+    with pytest.warns(UserWarning, match="never seen with"):
+        notes = bs.tl.counterfactual(mapped, query, {"batch": adata.obs["batch"].iloc[0]}).notes
+
+    assert any("among the query's training cells" in note for note in notes)
+    assert any("mapped from a reference" in note for note in notes)

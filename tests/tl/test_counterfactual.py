@@ -512,12 +512,41 @@ def test_a_series_of_targets_goes_by_the_names_of_the_cells(
     np.testing.assert_array_equal(some.X, some.layers["factual"])
 
 
+@pytest.mark.parametrize("n_named", [1, 399])
+def test_a_series_that_names_some_of_the_cells_is_refused(
+    model: BetaSCVI, atlas: AnnData, n_named: int
+) -> None:
+    target = atlas.obs["condition"].iloc[:n_named]
+
+    with pytest.raises(ValueError, match=f"names {n_named} of the 400 cells, and 'cell_"):
+        bs.tl.counterfactual(model, atlas, {"condition": target})
+
+
+def test_groups_that_some_training_cells_lack_are_counted_without_them(
+    model: BetaSCVI, atlas: AnnData
+) -> None:
+    new = atlas[:50].copy()
+    new.obs["kind"] = "new"
+    with_gaps = atlas.obs["cell_type"].astype(object).where(np.arange(400) > 40)
+    atlas.obs["kind"] = with_gaps
+    try:
+        table = bs.tl.counterfactual(
+            model, new, STIM, output=bs.tl.GroupStatistics("kind")
+        ).to_frame()
+    finally:
+        del atlas.obs["kind"]
+
+    assert set(table["group"]) == {"new"}
+    assert np.isfinite(table.select_dtypes("number")).all(axis=None)
+
+
 def test_a_word_that_is_nearly_a_place_in_memory_makes_no_folder() -> None:
     with pytest.raises(ValueError, match=r"store='sprase': did you mean 'sparse'"):
         bs.tl.Store("sprase")
     with pytest.raises(TypeError, match="a store is 'memory', 'sparse' or the path"):
         bs.tl.Store(3)  # type: ignore[arg-type]
     assert bs.tl.Store("~/x.zarr").path == Path.home() / "x.zarr"
+    assert bs.tl.Store("sparse.zarr").path == Path("sparse.zarr")
 
 
 def test_groups_of_no_cell_are_refused_and_a_column_named_twice_is_one(

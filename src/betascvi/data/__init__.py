@@ -8,6 +8,7 @@ from betascvi.data._columns import (
     SizeFactorField,
     refuse_unknown_columns,
 )
+from betascvi.data._counts import refuse_reordered_genes
 from betascvi.data._fields import (
     FACTORS_KEY,
     CountsField,
@@ -47,6 +48,7 @@ __all__ = [
     "code_columns",
     "gene_moments",
     "prepare",
+    "refuse_reordered_genes",
     "refuse_unknown_columns",
     "registered_columns",
     "unchanged_on_error",

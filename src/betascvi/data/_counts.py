@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,18 @@ def check_shape_and_names(adata: AnnData) -> None:
                 f"{len(twice)} {what} names stand more than once (such as {twice[0]!r}); "
                 f"call adata.{call}()."
             )
+
+
+def refuse_reordered_genes(genes: Sequence[str], adata: AnnData) -> None:
+    """Refuse a model's genes in another order, which scvi-tools takes by position."""
+    here = [str(name) for name in adata.var_names]
+    genes = [str(name) for name in genes]
+    if genes != here and len(genes) == len(here) and set(genes) == set(here):
+        i = next(i for i, (a, b) in enumerate(zip(genes, here, strict=True)) if a != b)
+        raise ValueError(
+            f"the genes of adata stand in another order than the model's (gene {i} is {here[i]!r}, "
+            f"the model's {genes[i]!r}); give adata[:, model.get_var_names()]."
+        )
 
 
 def check_counts(adata: AnnData, layer: str | None) -> None:

@@ -21,7 +21,11 @@ from typing_extensions import override
 
 from betascvi import _keys
 from betascvi._errors import FactorError, UnknownFactorError
-from betascvi.data._counts import check_counts, check_shape_and_names
+from betascvi.data._counts import (
+    check_counts,
+    check_shape_and_names,
+    refuse_reordered_genes,
+)
 from betascvi.data._loadings import find_loadings
 from betascvi.factors import CodedFactor, Factor, as_factors, code_factor, parents_of_levels
 
@@ -48,6 +52,13 @@ class CountsField(LayerField):
         super().validate_field(adata)
         if _get_adata_minify_type(adata) is None:
             check_counts(adata, self.attr_key)
+
+    @override
+    def transfer_field(
+        self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
+    ) -> dict[str, Any]:
+        refuse_reordered_genes(state_registry.get(self.COLUMN_NAMES_KEY, ()), adata_target)
+        return dict(super().transfer_field(state_registry, adata_target, **kwargs))
 
 
 class EmbeddingField(ObsmField):
@@ -96,7 +107,7 @@ class FactorsField(BaseAnnDataField):
 
     def __init__(self, factor_keys: Sequence[str | Factor] | None) -> None:
         super().__init__()
-        self._factors = as_factors(factor_keys or ())
+        self._factors = as_factors(() if factor_keys is None else factor_keys)
 
     @property
     @override

@@ -21,6 +21,7 @@ from betascvi.factors._factor import (
     as_text,
     code_factor,
     infer_kind,
+    name_of_level,
     tells_cells_apart,
 )
 from betascvi.factors._identifiable import refuse_unidentifiable
@@ -54,6 +55,7 @@ __all__ = [
     "entropy",
     "infer_kind",
     "mutual_information",
+    "name_of_level",
     "overlap_of",
     "overlap_weights",
     "parents_of_levels",

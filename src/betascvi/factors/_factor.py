@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
@@ -63,6 +63,10 @@ def as_factors(keys: Sequence[str | Factor]) -> tuple[Factor, ...]:
     """Names and declared factors alike, as factors; a name given twice is refused."""
     if isinstance(keys, str | Factor):
         keys = [keys]
+    if isinstance(keys, Mapping):
+        raise FactorError(
+            f"factors are a list of names and of bs.Factor(name, kind), got a mapping: {dict(keys)}."
+        )
     factors = tuple(key if isinstance(key, Factor) else Factor(key) for key in keys)
     names = [factor.name for factor in factors]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -152,7 +156,8 @@ def _code_levels(
             f"factor {name!r} mixes {' and '.join(sorted(types))}; make the column one type, "
             f"for example adata.obs[{name!r}] = adata.obs[{name!r}].astype(str)."
         )
-    text = np.array([str(value) for value in values], dtype=object)
+    known = None if levels is None else frozenset(levels)
+    text = np.array([name_of_level(value, known) for value in values], dtype=object)
     if levels is None:
         levels = _levels_in_order(column, set(text[~missing]))
     code_of = {level: code for code, level in enumerate(levels)}
@@ -166,6 +171,18 @@ def _code_levels(
         [-1 if m else code_of.get(t, -1) for t, m in zip(text, missing, strict=True)], int
     )
     return CodedFactor(name, "categorical", codes, tuple(levels))
+
+
+def name_of_level(value: Any, known: Collection[str] | None = None) -> str:
+    """A level's name; among known ones 1 and 1.0 are the same.
+
+    pandas makes floats of whole numbers where one is missing.
+    """
+    name = str(value)
+    if known is None or name in known or not _is_number(value) or not float(value).is_integer():
+        return name
+    forms = (str(int(value)), str(float(value)))
+    return next((form for form in forms if form in known), name)
 
 
 def _levels_in_order(column: Any, present: set[str]) -> list[str]:

@@ -131,7 +131,7 @@ def _machine(x: np.ndarray, levels: np.ndarray, asked: np.ndarray) -> np.ndarray
 
     if levels.min() == levels.max():
         return np.full(asked.shape, levels[0])
-    machine = LinearSVC(C=0.01, class_weight="balanced", dual=False)
+    machine = LinearSVC(C=0.01, class_weight="balanced", dual=False, random_state=0)
     return np.asarray(machine.fit(x[:, None], levels).predict(asked[:, None]))
 
 

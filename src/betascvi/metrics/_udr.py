@@ -116,7 +116,7 @@ def _one_to_one(strength: Float[np.ndarray, "axes others"]) -> float:
 def _lasso_weights(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     from sklearn.linear_model import Lasso
 
-    weights = Lasso(alpha=0.1).fit(one, other).coef_
+    weights = Lasso(alpha=0.1, random_state=0).fit(one, other).coef_
     return np.abs(np.reshape(weights, (other.shape[1], one.shape[1]))).T
 
 

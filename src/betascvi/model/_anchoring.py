@@ -39,7 +39,12 @@ def blocks_of(
     found = as_anchors(anchors)
     if not found:
         return (), None
-    if manager is None or FACTORS_KEY not in manager.data_registry:
+    if manager is None:
+        raise ValueError(
+            f"the block of {found[0].name!r} is laid out by the labels of cells, and a registry or "
+            "a saved model has none: give adata=, the AnnData of the training or cells like them."
+        )
+    if FACTORS_KEY not in manager.data_registry:
         raise UnknownFactorError(
             f"anchor {found[0].name!r} is not a registered factor; none is registered: "
             f"setup_anndata(adata, factor_keys={[anchor.name for anchor in found]})."

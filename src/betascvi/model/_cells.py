@@ -11,6 +11,7 @@ import numpy as np
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 
+from betascvi._errors import UnknownFactorError
 from betascvi.data import FACTORS_KEY
 from betascvi.model._handles import covariates_of, labels_registered, levels_registered
 
@@ -136,3 +137,34 @@ def _covariates(model: BetaSCVI, column: Any, rows: np.ndarray) -> dict[str, np.
         place[covariate.role] += 1
         found[covariate.name] = values.astype(np.int64 if covariate.is_categorical else np.float32)
     return found
+
+
+def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    """Positions of the chosen cells: all, those of a mask, or as given."""
+    if indices is None:
+        rows = np.arange(adata.n_obs)
+    else:
+        rows = np.asarray(indices)
+        if rows.ndim != 1:
+            raise ValueError(
+                f"indices is a list of positions or a mask, got {indices!r}; one cell is [i]."
+            )
+        if rows.dtype == bool:
+            if rows.shape != (adata.n_obs,):
+                raise ValueError(
+                    f"indices is a mask of {rows.size} values for {adata.n_obs} cells; give one "
+                    "for each cell, or positions."
+                )
+            rows = np.flatnonzero(rows)
+        if rows.size and rows.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices are positions of cells or a mask, got {rows.dtype}; positions of names "
+                "are adata.obs_names.get_indexer(names)."
+            )
+    if rows.size == 0:
+        raise ValueError("no cell is chosen: indices is empty, or the AnnData is.")
+    if rows.min() < -adata.n_obs or rows.max() >= adata.n_obs:
+        raise UnknownFactorError(
+            f"indices go from {rows.min()} to {rows.max()}; there are {adata.n_obs} cells."
+        )
+    return np.where(rows < 0, rows + adata.n_obs, rows).astype(np.int64)

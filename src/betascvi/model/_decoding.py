@@ -14,6 +14,7 @@ from scvi import REGISTRY_KEYS, settings
 
 from betascvi._errors import UnknownFactorError
 from betascvi.data import LEVELS_SEEN
+from betascvi.factors import name_of_level
 from betascvi.module import DECODED_KEY, BetaVAEModule
 
 _MOST_SETTINGS = 64
@@ -48,24 +49,25 @@ class Covariate:
                 f"covariates[{self.name!r}] has {values.size} values for {n_cells} cells; give one "
                 "for all or one for each."
             )
-        values = np.broadcast_to(values, n_cells)
         if not self.is_categorical:
-            return self._numbers(values)
+            return self._numbers(np.broadcast_to(values, n_cells))
         code_of = {level: code for code, level in enumerate(self.levels)}
-        unknown = [v for v in dict.fromkeys(map(str, values)) if v not in code_of]
+        names = np.array([name_of_level(v, code_of) for v in values], dtype=object)
+        values = np.broadcast_to(names, n_cells)
+        unknown = [v for v in dict.fromkeys(values) if v not in code_of]
         if unknown:
             close = get_close_matches(unknown[0], self.levels, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise UnknownFactorError(
                 f"{self.name!r} has no level {unknown[0]!r}; there are {list(self.places)}{hint}"
             )
-        unseen = [v for v in dict.fromkeys(map(str, values)) if v not in self.places]
+        unseen = [v for v in dict.fromkeys(values) if v not in self.places]
         if unseen:
             raise UnknownFactorError(
                 f"no training cell has {self.name}={unseen[0]!r}, a declared category, so that "
                 f"the decoder has learned nothing of it; there are {list(self.places)}."
             )
-        return np.array([code_of[str(v)] for v in values], dtype=np.int64)
+        return np.array([code_of[v] for v in values], dtype=np.int64)
 
     def _numbers(self, values: np.ndarray) -> np.ndarray:
         try:

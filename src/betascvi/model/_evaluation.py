@@ -15,6 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from betascvi._whole_numbers import refuse_count
+from betascvi.data import refuse_reordered_genes
 from betascvi.model._streaming import streamed
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -96,18 +97,14 @@ data_loader_kwargs, **kwargs
 
 
 def refuse_other_genes(model: SCVI, adata: AnnData) -> None:
-    """Refuse the genes of the model in another order, which scvi-tools takes by position."""
+    """Refuse the genes of the model in another order; say where they have other names."""
     field = model.registry["field_registries"][REGISTRY_KEYS.X_KEY]["state_registry"]
     genes = [str(name) for name in field.get("column_names", ())]
     here = [str(name) for name in adata.var_names]
     if genes == here or len(genes) != len(here):  # another number is for scvi-tools to refuse
         return
+    refuse_reordered_genes(genes, adata)
     first = next(i for i, (a, b) in enumerate(zip(genes, here, strict=True)) if a != b)
-    if set(genes) == set(here):
-        raise ValueError(
-            f"the genes of adata stand in another order than the model's (gene {first} is "
-            f"{here[first]!r}, the model's {genes[first]!r}); give adata[:, model.get_var_names()]."
-        )
     warnings.warn(
         f"{len(set(here) - set(genes))} genes of adata have names that the model does not know (gene "
         f"{first} is {here[first]!r}, the model's {genes[first]!r}); they are taken by position.",

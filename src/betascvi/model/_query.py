@@ -45,6 +45,7 @@ def load_query_data(
     """
     inherited: Any = SCVI.load_query_data
     model: BetaSCVI = inherited.__func__(cls, adata, reference_model, *arguments, **keywords)
+    model.is_mapped_ = True
     put_new_levels_in_place(model.module, _n_levels(cls, reference_model))
     refuse_unseen(model, unseen)
     if (

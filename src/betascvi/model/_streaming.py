@@ -15,6 +15,7 @@ from scvi.data import AnnDataManager
 
 from betascvi.data import Minibatch, registered_columns, why_not_resident
 from betascvi.likelihoods import SparseRows
+from betascvi.model._cells import chosen_rows
 
 if TYPE_CHECKING:
     from betascvi.model._beta_scvi import BetaSCVI
@@ -85,9 +86,7 @@ class RowStream:
         self, manager: AnnDataManager, indices: Any, batch_size: int, device: torch.device | str
     ) -> None:
         x = manager.get_from_registry(REGISTRY_KEYS.X_KEY)
-        n = manager.adata.n_obs
-        cells = np.arange(n) if indices is None else np.asarray(indices)
-        self.cells = np.flatnonzero(cells) if cells.dtype == bool else cells.astype(np.int64)
+        self.cells = chosen_rows(manager.adata, indices)
         self.batch_size = batch_size
         self.device = device
         self._is_whole = indices is None

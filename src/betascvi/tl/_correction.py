@@ -70,7 +70,8 @@ class Correction:
     def __str__(self) -> str:
         how = {
             "block": f"its block ({', '.join(self.dropped)}) is left out of the latent",
-            "covariate": "the decoder is conditioned on it, so the latent is used as it is",
+            "covariate": "the decoder is conditioned on it, so the latent is used as it is"
+            + (f", less its block ({', '.join(self.dropped)})" if self.dropped else ""),
             "axes": f"axes {', '.join(self.dropped) or '(none)'} carry it and are left out",
         }[self.via]
         lines = [f"{self.factor}: {how}; expression at {self.to}.", *self._told(), *self.notes]

@@ -70,7 +70,8 @@ def _spread_of_responses(
         return 0.0
     assert model.adata is not None
     obs = model.adata.obs.iloc[training]
-    kinds = obs.groupby(columns, observed=True, sort=True).ngroup().to_numpy()
+    numbered = obs.groupby(columns, observed=True, sort=True).ngroup()
+    kinds = numbered.fillna(-1).to_numpy(dtype=int)  # a cell without a value is of no group
     every = np.arange(kinds.max() + 1)[:, None]
     before, after = (
         _log_means(model, training, _fits(arm, there, slice(None)) & (kinds == every))

@@ -11,9 +11,9 @@ from anndata import AnnData
 from scipy import sparse
 from scvi import REGISTRY_KEYS
 
-from betascvi._errors import TrainingError, UnknownFactorError
+from betascvi._errors import TrainingError
 from betascvi.model import BetaSCVI
-from betascvi.model._cells import Cells, cells_of
+from betascvi.model._cells import Cells, cells_of, chosen_rows
 from betascvi.model._evaluation import refuse_other_genes
 from betascvi.model._predictive import Predictive, output_names, predictive
 from betascvi.tl._targets import Arm, Targets
@@ -116,37 +116,6 @@ def encode(
     obs = adata.obs.iloc[rows]
     obs = obs[[name for name in obs if not str(name).startswith("_scvi")]].copy()
     return Encoded(model, adata, cells, mean, sd, obs, output_names(model, adata.var_names))
-
-
-def chosen_rows(adata: AnnData, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
-    """Positions of the chosen cells: all, those of a mask, or as given."""
-    if indices is None:
-        rows = np.arange(adata.n_obs)
-    else:
-        rows = np.asarray(indices)
-        if rows.ndim != 1:
-            raise ValueError(
-                f"indices is a list of positions or a mask, got {indices!r}; one cell is [i]."
-            )
-        if rows.dtype == bool:
-            if rows.shape != (adata.n_obs,):
-                raise ValueError(
-                    f"indices is a mask of {rows.size} values for {adata.n_obs} cells; give one "
-                    "for each cell, or positions."
-                )
-            rows = np.flatnonzero(rows)
-        if rows.size and rows.dtype.kind not in "iu":
-            raise ValueError(
-                f"indices are positions of cells or a mask, got {rows.dtype}; positions of names "
-                "are adata.obs_names.get_indexer(names)."
-            )
-    if rows.size == 0:
-        raise ValueError("no cell is chosen: indices is empty, or the AnnData is.")
-    if rows.min() < -adata.n_obs or rows.max() >= adata.n_obs:
-        raise UnknownFactorError(
-            f"indices go from {rows.min()} to {rows.max()}; there are {adata.n_obs} cells."
-        )
-    return np.where(rows < 0, rows + adata.n_obs, rows).astype(np.int64)
 
 
 def obs_of_targets(obs: pd.DataFrame, words: Mapping[str, np.ndarray]) -> pd.DataFrame:

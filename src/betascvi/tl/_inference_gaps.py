@@ -13,9 +13,9 @@ from anndata import AnnData
 from betascvi._errors import TrainingError
 from betascvi._whole_numbers import refuse_count
 from betascvi.model import BetaSCVI
+from betascvi.model._cells import chosen_rows
 from betascvi.model._minibatch import tensors_of
 from betascvi.module import inference_gaps as bounds_of
-from betascvi.tl._encoded import chosen_rows
 
 _AT_ONCE = 256
 

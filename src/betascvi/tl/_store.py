@@ -55,8 +55,9 @@ class Store:
             raise TypeError(
                 f"a store is 'memory', 'sparse' or the path of a zarr store, got {self.where!r}."
             )
+        is_path = bool(Path(self.where).suffix)
         meant = get_close_matches(str(self.where), _IN_MEMORY, n=1, cutoff=0.7)
-        if meant and self.where not in _IN_MEMORY:
+        if meant and not is_path and self.where not in _IN_MEMORY:
             raise ValueError(
                 f"store={str(self.where)!r}: did you mean {meant[0]!r}? The path of a zarr store "
                 f"would be {str(self.where) + '.zarr'!r}."

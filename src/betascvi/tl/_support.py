@@ -42,12 +42,19 @@ def support_of(
         return Support(_frame([]), None, (*unsaid, absent))
     training = cells_of(model, None, rows_trained, with_sizes=False)
     rows = _pairs(model, targets, cells, training)
+    is_mapped = getattr(model, "is_mapped_", False)
+    seen_where = "among the query's training cells" if is_mapped else "in training"
     notes = unsaid + [
         f"{r['factor']}={r['level']!r} was never seen with {r['besides']}={r['with_level']!r} "
-        f"in training ({r['n_cells']} of the cells ask for it)."
+        f"{seen_where} ({r['n_cells']} of the cells ask for it)."
         for r in rows
         if r["n_training"] == 0
     ]
+    if is_mapped:
+        notes.append(
+            "the model was mapped from a reference, whose cells are not at hand: what the query "
+            "never saw they may have had, and intervals are of the query's cells alone."
+        )
     distance = _distances(model, targets, training, z, rng)
     if distance is not None:
         far = distance[1]
