@@ -50,7 +50,7 @@ def support_of(
         for r in rows
         if r["n_training"] == 0
     ]
-    if is_mapped:
+    if is_mapped and len(notes) > len(unsaid):
         notes.append(
             "the model was mapped from a reference, whose cells are not at hand: what the query "
             "never saw they may have had, and intervals are of the query's cells alone."
