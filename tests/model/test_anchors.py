@@ -359,6 +359,57 @@ def test_an_anchor_that_is_not_registered_is_refused(make_model: Callable[..., B
         make_model(FACTORS, anchors=["site"])
 
 
+def test_importance_weights_are_under_the_prior_of_the_blocks(
+    anchored: BetaSCVI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scvi-tools' take a standard normal; here they are uniform, so that the ratio is left."""
+    z = torch.as_tensor(anchored.get_latent_representation())[None]
+    uniform = np.full(z.shape[1], 1.0 / z.shape[1], dtype=np.float32)
+    monkeypatch.setattr(scvi.model.SCVI, "get_importance_weights", lambda *_, **__: uniform)
+
+    def weights(*, truncation: bool) -> np.ndarray:
+        return anchored.get_importance_weights(None, [0], None, None, z, truncation=truncation)  # type: ignore[arg-type]  # theirs are not asked
+
+    assert anchored.module.anchored is not None
+    standard = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    ratio = (anchored.module.anchored.log_density(z) - standard).exp()[0].numpy()
+    np.testing.assert_allclose(weights(truncation=False), ratio / ratio.sum(), rtol=1e-4)
+    raised = np.maximum(ratio, ratio.mean())
+    np.testing.assert_allclose(weights(truncation=True), raised / raised.sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["latent_posterior_parameters_with_counts"])
+def test_cells_minified_with_their_counts_train_a_model_with_blocks(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any], how: str
+) -> None:
+    model = make_model(FACTORS, anchors=ANCHORS)
+    model.train(**quick)
+    mean, variance = model.get_latent_representation(return_dist=True)
+    model.adata.obsm["Z"], model.adata.obsm["V"] = mean, variance
+    model.minify_adata(how, "Z", "V")
+
+    model.train(**quick)
+
+    assert np.isfinite(model.history["train_loss"].to_numpy(dtype=float)).all()
+
+
+def test_training_a_query_leaves_the_axes_that_its_reference_shows(
+    make_model: Callable[..., BetaSCVI], adata: AnnData, quick: dict[str, Any]
+) -> None:
+    reference = make_model(
+        {"factor_keys": ["condition"], "batch_key": "donor"}, anchors=["condition"]
+    )
+    reference.train(**quick)
+    reference.dead_axes_ = (2,)
+    query = adata[:60].copy()
+    query.obs["donor"] = "a new one"
+    mapped = BetaSCVI.load_query_data(query, reference)
+
+    mapped.train(**quick)
+
+    assert mapped.dead_axes_ == (2,)
+
+
 @pytest.mark.filterwarnings("ignore:Save path contains no saved anndata")
 def test_blocks_without_cells_to_lay_them_out_are_refused_in_words(
     anchored: BetaSCVI, tmp_path: Path

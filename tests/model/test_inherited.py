@@ -291,6 +291,20 @@ def test_genes_in_another_order_are_refused(
         ask(fitted, source[:, ::-1].copy())
 
 
+def test_a_further_training_that_fails_leaves_the_model_as_a_user_is_shown_it(
+    make_model: Callable[..., BetaSCVI], quick: dict[str, Any]
+) -> None:
+    model = make_model()
+    model.train(**quick)
+
+    with pytest.raises(RuntimeError, match="elbo_valid"):
+        model.train(**quick, early_stopping=True, early_stopping_monitor="elbo_valid")
+
+    assert not model.module.training
+    first, again = (model.get_latent_representation() for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
 @pytest.mark.filterwarnings("ignore:`?var_names")
 def test_a_model_is_not_loaded_with_genes_in_another_order(
     fitted: BetaSCVI, source: AnnData, tmp_path: Path

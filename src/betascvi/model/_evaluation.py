@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 from anndata import AnnData
 from scvi import REGISTRY_KEYS
 from scvi.model import SCVI
 from torch import Tensor
+from torch.distributions import Distribution, Normal
 from typing_extensions import override
 
 from betascvi._whole_numbers import refuse_count
@@ -87,6 +90,39 @@ data_loader_kwargs, **kwargs
             dataloader=dataloader, data_loader_kwargs=data_loader_kwargs, **kwargs,
         )  # fmt: skip
         return float(np.mean(each.numpy(), dtype=np.float64)) if return_mean else each
+
+    @override
+    def get_importance_weights(
+        self,
+        adata: AnnData | None,
+        indices: Any,
+        qz: Distribution,
+        px: Distribution,
+        zs: Tensor,
+        max_cells: int = 1024,
+        truncation: bool = False,
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """scvi-tools' weights of samples, under the model's own prior.
+
+        Parameters
+        ----------
+        adata, indices, qz, px, zs, max_cells, truncation, **kwargs
+            As in scvi-tools, which takes a standard normal prior for every model.
+        """
+        anchored = self.module.anchored
+        is_standard = anchored is None
+        weights: np.ndarray = super().get_importance_weights(
+            adata, indices, qz, px, zs, max_cells, truncation and is_standard, **kwargs
+        )
+        if is_standard:
+            return weights
+        standard = Normal(0.0, 1.0).log_prob(zs).sum(-1)
+        gain = (anchored.log_density(zs.to(self.device)).cpu() - standard.cpu()).reshape(-1)
+        log_weights = torch.as_tensor(weights).double().log() + gain
+        if truncation:
+            log_weights = log_weights.clamp(min=log_weights.logsumexp(0) - math.log(len(weights)))
+        return (log_weights - log_weights.logsumexp(0)).exp().float().numpy()
 
     @override
     def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:

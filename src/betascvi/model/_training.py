@@ -106,6 +106,8 @@ def learning(model: BetaSCVI, holds: bool) -> Iterator[None]:
         model.is_trained_, model.schedules_done_ = True, holds
         raise
     except BaseException:
+        if model.module is not None:
+            model.module.eval()  # a further training has it learning already
         model.is_trained_ = was_trained
         raise
 
@@ -131,7 +133,8 @@ def finish_training(model: BetaSCVI) -> None:
     free = model.blocks["free"]
     model.training_summary_ = summarise(objective, progress, kl, free, model.history_)
     if model.module.anchored is not None:
-        model.dead_axes_ = dead_free_axes(model, kl)
+        if not (_is_partly_frozen(model) and hasattr(model, "dead_axes_")):  # else the reference's
+            model.dead_axes_ = dead_free_axes(model, kl)
         held_out = np.sort(np.asarray(model.validation_indices, dtype=np.int64)[:_MOST_LABELS])
         model.temperatures_ = fit_temperatures(model, held_out if len(held_out) else some)
     logger.info("%s", model.training_summary_)

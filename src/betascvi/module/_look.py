@@ -59,7 +59,7 @@ class Recent:
 
 def shown(module: BetaVAEModule, tensors: dict[str, Tensor]) -> Normal:
     """Posterior as users are shown it: no dropout, and the running statistics of batch norm."""
-    inputs = module._get_inference_input(tensors)
+    inputs = module._get_inference_input(tensors, full_forward_pass=True)  # of minified cells, too
     with as_shown(module):
         qz: Normal = module._regular_inference(**inputs)[MODULE_KEYS.QZ_KEY]
     return qz
