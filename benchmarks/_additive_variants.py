@@ -49,7 +49,8 @@ def _flat_profile(model: BetaSCVI) -> None:
 
 VARIANTS: dict[str, Variant] = {
     BASE: _decoder(),
-    "sigmoid gates (the preset)": Variant(),
+    "sigmoid gates": Variant({"extra_decoder_kwargs": {"gate": "sigmoid"}}),
+    "sigmoid gates, W at 3e-2 (the preset)": Variant(),
     # what the decoder is
     "joint decoder": Variant({"decoder": "joint", "extra_decoder_kwargs": None}),
     "logits add": _decoder(pooling="logit"),

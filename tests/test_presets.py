@@ -40,3 +40,13 @@ def test_it_trains_to_axes_that_move_genes(tiny_adata: AnnData) -> None:
     assert programs.is_exact
     assert len(programs.vanished) < 6
     assert model.history["kl_weight"].iloc[-1, 0] == pytest.approx(1.0)
+
+
+def test_the_programs_of_the_preset_learn_faster_than_its_network(tiny_adata: AnnData) -> None:
+    bs.BetaSCVI.setup_anndata(tiny_adata, layer="counts")
+    model = bs.BetaSCVI(tiny_adata, **bs.presets.unsupervised(n_latent=3).model)
+
+    parameters, rate = model.module.decoder.own_rates()
+
+    assert rate == pytest.approx(3e-2)
+    assert model.module.decoder.pool.profiles is parameters[-1]
