@@ -209,7 +209,13 @@ class Staged(Schedule):
     stages: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        stages = tuple((float(at), float(weight)) for at, weight in self.stages)
+        try:
+            stages = tuple((float(at), float(weight)) for at, weight in self.stages)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"Staged takes pairs (fraction, weight), such as ((0.0, 0.0), (0.5, 1.0)); got "
+                f"{self.stages!r}."
+            ) from None
         object.__setattr__(self, "stages", stages)
         starts = [at for at, _ in stages]
         if not stages or starts[0] != 0.0 or any(b <= a for a, b in pairwise(starts)):
@@ -241,5 +247,7 @@ def _ordered(a: float, b: float) -> tuple[float, float]:
 
 def _check_finite(schedule: Schedule, **values: float) -> None:
     for name, value in values.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{type(schedule).__name__}: {name} must be finite, got {value!r}.")
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(
+                f"{type(schedule).__name__}: {name} must be a finite number, got {value!r}."
+            )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 import betascvi as bs
 from betascvi._errors import UndefinedScoreError
@@ -127,6 +128,7 @@ def test_a_column_of_the_wrong_form_is_refused_with_what_came(
         pytest.param(np.ones(5), r"matrix of \(cells, axes\)", id="one dimension"),
         pytest.param(np.empty((0, 2)), r"matrix of \(cells, axes\)", id="no cell"),
         pytest.param(np.array([["a", "b"]]), "dtype", id="text"),
+        pytest.param(csr_matrix(np.eye(3)), r"z\.toarray", id="sparse"),
         pytest.param(np.array([[1.0, np.nan]]), "1 values that are NaN", id="nan"),
     ],
 )

@@ -98,6 +98,7 @@ def test_other_cells_mean_another_folder_and_folders_are_plain_names():
         pytest.param({"objectives": ["beta_vea"]}, "did you mean 'beta_vae'", id="misspelt"),
         pytest.param({"seeds": []}, "seeds is a list", id="no seed"),
         pytest.param({"seeds": [1, 1]}, "twice", id="a seed twice"),
+        pytest.param({"seeds": [1.5]}, "seeds are whole numbers", id="half a seed"),
         pytest.param({"betas": []}, "betas is a list of at least one", id="no beta"),
         pytest.param({"betas": [1.0, 1.0]}, "stands twice", id="a beta twice"),
         pytest.param({"betas": [-1.0]}, "beta must stay finite and at least 0", id="negative"),

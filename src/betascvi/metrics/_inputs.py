@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import issparse
 
 from betascvi._errors import UndefinedScoreError
 from betascvi._whole_numbers import refuse_count
@@ -83,6 +84,8 @@ def live_axes(z: Float[np.ndarray, "cells axes"]) -> Bool[np.ndarray, " axes"]:
 
 def as_embedding(z: Any, *, min_axes: int = 1, asked_by: str = "this metric") -> np.ndarray:
     """``z`` as a finite float matrix of (cells, axes)."""
+    if issparse(z):
+        raise ValueError("z is a dense matrix of (cells, axes), got a sparse one: z.toarray().")
     array = np.asarray(z)
     if array.ndim != 2 or array.shape[0] == 0 or array.dtype.kind not in "biuf":
         raise ValueError(

@@ -10,6 +10,7 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal
 
+from betascvi._whole_numbers import is_whole
 from betascvi.objectives import Objective, resolve, with_beta
 from betascvi.schedules import Weight, target_of
 from betascvi.tl import METRICS
@@ -95,6 +96,8 @@ class Spec:
             _refuse_no_list("betas", self.betas)
         if isinstance(self.metrics, str) or not set(self.metrics) <= set(METRICS):
             raise ValueError(f"metrics is a list of some of {METRICS}, got {self.metrics!r}.")
+        if not all(is_whole(seed) and seed >= 0 for seed in self.seeds):
+            raise ValueError(f"seeds are whole numbers from 0 up, got {list(self.seeds)!r}.")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds hold one value twice: {list(self.seeds)!r}.")
         if not 0.0 <= self.held_out < 1.0:
